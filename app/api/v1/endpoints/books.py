@@ -1,0 +1,221 @@
+"""Books: the catalogue over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response, status
+from pydantic import Field
+
+from app.api.deps import (
+    CatalogueEditor,
+    CopyEditor,
+    CurrentSettings,
+    Now,
+    Reading,
+    RequiredIfMatch,
+    RowId,
+    Who,
+    Writing,
+)
+from app.api.errors import problems
+from app.api.responses import next_link, tagged, versioned
+from app.api.v1.endpoints.copies import branch_for
+from app.books import queries
+from app.books import service as books
+from app.books.schemas import (
+    Availability,
+    BookCreate,
+    BookPage,
+    BookQuery,
+    BookRead,
+    BookUpdate,
+    Suggestion,
+    Suggestions,
+)
+from app.branches import service as branches
+from app.copies import queries as copy_queries
+from app.copies import service as copies
+from app.copies.schemas import CopyCreate, CopyPage, CopyRead
+from app.core.errors import AppError, BadRequest, Forbidden, PreconditionRequired, Unauthorized
+from app.core.pagination import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, InvalidCursor, StaleCursor
+from app.core.versioning import VersionChanged, etag
+
+router = APIRouter(prefix="/books", tags=["books"])
+
+MAX_AVAILABILITY_IDS = 100
+_MISSING: tuple[type[AppError], ...] = (books.BookNotFound, books.BookGone)
+_STAFF: tuple[type[AppError], ...] = (Unauthorized, Forbidden)
+_CHANGE: tuple[type[AppError], ...] = (*_STAFF, *_MISSING, PreconditionRequired, VersionChanged)
+
+
+class InvalidIds(BadRequest):
+    code, detail = "invalid_ids", "`ids` must be 1 to 100 numbers separated by commas."
+
+
+@router.get(
+    "",
+    response_model=BookPage,
+    responses=problems(InvalidCursor, StaleCursor, queries.NothingToSearch, *_STAFF),
+)
+async def list_books(request: Request, session: Reading, who: Who, query: Annotated[BookQuery, Query()]) -> Response:
+    """Find books; newest first unless `sort` says otherwise. Suppressed ones are for librarians only."""
+    if query.suppressed is not None and not (who and who.is_staff):
+        raise Forbidden if who else Unauthorized
+    where = []
+    if query.available is not None:
+        where.append(copy_queries.has_available() if query.available else ~copy_queries.has_available())
+    rows, cursor = await queries.page(session, query, where=where)
+    live = query.include == "availability"
+    counts = await copies.availability(session, book_ids=[row.id for row in rows]) if live and rows else {}
+    items = ",".join(row.json(availability=counts[row.id].model_dump_json()) if live else row.json() for row in rows)
+    following = "null" if cursor is None else f'"{cursor}"'
+    response = tagged(request, f'{{"items":[{items}],"next":{following}}}')
+    response.headers.update(next_link(request, cursor))
+    if live or query.available is not None:
+        response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@router.post("", status_code=status.HTTP_201_CREATED, responses=problems(*_STAFF))
+async def create_book(
+    data: BookCreate, session: Writing, who: CatalogueEditor, response: Response, now: Now
+) -> BookRead:
+    """Add a book to the catalogue."""
+    del who
+    book = await books.add(session, data=data, now=now)
+    response.headers["Location"] = f"books/{book.id}"
+    response.headers["ETag"] = etag(book.version)
+    return book
+
+
+@router.get("/suggest")
+async def suggest_books(session: Reading, q: Annotated[str, Query(min_length=1, max_length=200)]) -> Suggestions:
+    """Up to ten titles whose words begin with what was typed so far."""
+    found = await queries.suggest(session, q)
+    return Suggestions(items=[Suggestion(id=book_id, title=title) for book_id, title in found])
+
+
+@router.get("/availability", responses=problems(InvalidIds))
+async def books_availability(
+    session: Reading, response: Response, ids: Annotated[str, Query(max_length=2_000)]
+) -> dict[int, Availability]:
+    """Live counts for up to 100 books, by id; a book without copies, or unknown, has zeros."""
+    parts = ids.split(",")
+    if len(parts) > MAX_AVAILABILITY_IDS or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise InvalidIds
+    wanted = sorted({int(part) for part in parts})
+    if wanted[-1] > MAX_ID:
+        raise InvalidIds
+    response.headers["Cache-Control"] = "no-store"
+    return await copies.availability(session, book_ids=wanted)
+
+
+@router.get("/{book_id}", response_model=BookRead, responses=problems(*_MISSING))
+async def get_book(request: Request, book_id: RowId, session: Reading, who: Who) -> Response:
+    """One book; its ETag is its version."""
+    row = await books.get(session, book_id=book_id, with_suppressed=bool(who and who.is_staff))
+    return versioned(request, row.json(), row.version)
+
+
+@router.put("/{book_id}", responses=problems(*_CHANGE))
+async def replace_book(
+    book_id: RowId,
+    data: BookCreate,
+    session: Writing,
+    who: CatalogueEditor,
+    if_match: RequiredIfMatch,
+    response: Response,
+    now: Now,
+) -> BookRead:
+    """Replace everything bibliographic; what is not sent becomes empty."""
+    del who
+    book = await books.change(session, book_id=book_id, changes=data.model_dump(), if_match=if_match, now=now)
+    response.headers["ETag"] = etag(book.version)
+    return book
+
+
+@router.patch("/{book_id}", responses=problems(*_CHANGE))
+async def update_book(
+    book_id: RowId,
+    data: BookUpdate,
+    session: Writing,
+    who: CatalogueEditor,
+    if_match: RequiredIfMatch,
+    response: Response,
+    now: Now,
+) -> BookRead:
+    """Change the fields that are sent."""
+    del who
+    changes = data.model_dump(exclude_unset=True)
+    book = await books.change(session, book_id=book_id, changes=changes, if_match=if_match, now=now)
+    response.headers["ETag"] = etag(book.version)
+    return book
+
+
+@router.delete("/{book_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(*_CHANGE, books.BookInUse))
+async def delete_book(
+    book_id: RowId, session: Writing, who: CatalogueEditor, if_match: RequiredIfMatch, now: Now
+) -> None:
+    """Remove a book that has no copies; it answers 410 afterwards and can be restored for 30 days."""
+    del who
+    await books.hold(session, book_id=book_id)
+    in_use = ["copies"] if await copy_queries.any_of(session, book_id=book_id) else []
+    await books.remove(session, book_id=book_id, if_match=if_match, in_use=in_use, now=now)
+
+
+@router.post("/{book_id}/restore", responses=problems(*_STAFF, books.BookNotFound, books.UndoTooLate))
+async def restore_book(
+    book_id: RowId, session: Writing, who: CatalogueEditor, response: Response, now: Now
+) -> BookRead:
+    """Undo a removal."""
+    del who
+    book = await books.restore(session, book_id=book_id, now=now)
+    response.headers["ETag"] = etag(book.version)
+    return book
+
+
+@router.get("/{book_id}/availability", responses=problems(*_MISSING))
+async def book_availability(book_id: RowId, session: Reading, who: Who, response: Response) -> Availability:
+    """Live counts: copies, copies on the shelf, readers waiting. Never cached."""
+    await books.get(session, book_id=book_id, with_suppressed=bool(who and who.is_staff))
+    response.headers["Cache-Control"] = "no-store"
+    return (await copies.availability(session, book_ids=[book_id]))[book_id]
+
+
+@router.get("/{book_id}/copies", responses=problems(*_MISSING, InvalidCursor, StaleCursor))
+async def list_book_copies(
+    book_id: RowId,
+    request: Request,
+    session: Reading,
+    who: Who,
+    settings: CurrentSettings,
+    response: Response,
+    cursor: Annotated[str | None, Query(max_length=1_024)] = None,
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+) -> CopyPage:
+    """The book's copies and where they are."""
+    await books.get(session, book_id=book_id, with_suppressed=bool(who and who.is_staff))
+    found, following = await copy_queries.page(session, book_id=book_id, barcode=None, cursor=cursor, limit=limit)
+    response.headers.update(next_link(request, following))
+    return CopyPage(items=[copies.read(copy, currency=settings.currency) for copy in found], next=following)
+
+
+@router.post(
+    "/{book_id}/copies",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(*_STAFF, *_MISSING, copies.BarcodeTaken, branches.UnknownBranch),
+)
+async def create_copy(
+    book_id: RowId,
+    data: CopyCreate,
+    session: Writing,
+    who: CopyEditor,
+    settings: CurrentSettings,
+    response: Response,
+    now: Now,
+) -> CopyRead:
+    """Add a copy; without `branch` it goes to the librarian's own, or the oldest."""
+    branch_id = await branch_for(session, who, data.branch)
+    copy = await copies.add(session, book_id=book_id, data=data, branch_id=branch_id, now=now)
+    response.headers["Location"] = f"{settings.api_v1_str}/copies/{copy.id}"
+    response.headers["ETag"] = etag(copy.version)
+    return copies.read(copy, currency=settings.currency)

@@ -1,0 +1,106 @@
+"""Policies over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response, status
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.api.deps import CurrentSettings, Now, PolicyEditor, Reading, RequiredIfMatch, RowId, Writing
+from app.api.errors import problems
+from app.api.responses import next_link
+from app.auth import service as auth
+from app.auth.service import Identity
+from app.branches import service as branches
+from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthorized
+from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
+from app.core.versioning import VersionChanged, etag
+from app.policies import service as policies
+from app.policies.schemas import PolicyCreate, PolicyPage, PolicyRead, PolicyUpdate
+from app.users.models import Role
+
+router = APIRouter(prefix="/policies", tags=["policies"])
+
+_STAFF: tuple[type[AppError], ...] = (Unauthorized, Forbidden, auth.NotYourBranch)
+_CHANGE: tuple[type[AppError], ...] = (*_STAFF, policies.PolicyNotFound, PreconditionRequired, VersionChanged)
+
+
+@router.get("", responses=problems(InvalidCursor, StaleCursor))
+async def list_policies(
+    request: Request,
+    session: Reading,
+    settings: CurrentSettings,
+    response: Response,
+    cursor: Annotated[str | None, Query(max_length=1_024)] = None,
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+) -> PolicyPage:
+    """The terms of borrowing, for everybody to read."""
+    found, following = await policies.page(session, cursor=cursor, limit=limit)
+    response.headers.update(next_link(request, following))
+    return PolicyPage(items=[policies.read(policy, currency=settings.currency) for policy in found], next=following)
+
+
+@router.post(
+    "", status_code=status.HTTP_201_CREATED, responses=problems(*_STAFF, policies.PolicyExists, branches.UnknownBranch)
+)
+async def create_policy(
+    data: PolicyCreate, session: Writing, who: PolicyEditor, settings: CurrentSettings, response: Response, now: Now
+) -> PolicyRead:
+    """Add terms; those of all branches are an administrator's to add."""
+    await _check_branch(session, who, data.branch)
+    if data.branch:
+        await branches.check_open(session, data.branch)
+    policy = await policies.add(session, data=data, now=now)
+    response.headers["Location"] = f"{settings.api_v1_str}/policies/{policy.id}"
+    response.headers["ETag"] = etag(policy.version)
+    return policies.read(policy, currency=settings.currency)
+
+
+@router.get("/{policy_id}", responses=problems(policies.PolicyNotFound))
+async def get_policy(policy_id: RowId, session: Reading, settings: CurrentSettings, response: Response) -> PolicyRead:
+    """One row of terms; its ETag is its version."""
+    policy = await policies.get(session, policy_id)
+    response.headers["ETag"] = etag(policy.version)
+    return policies.read(policy, currency=settings.currency)
+
+
+@router.patch("/{policy_id}", responses=problems(*_CHANGE, policies.PolicyExists, branches.UnknownBranch))
+async def update_policy(
+    policy_id: RowId,
+    data: PolicyUpdate,
+    session: Writing,
+    who: PolicyEditor,
+    if_match: RequiredIfMatch,
+    settings: CurrentSettings,
+    response: Response,
+) -> PolicyRead:
+    """Change terms; loans keep those under which they were made."""
+    changes = data.model_dump(exclude_unset=True)
+    await _check_branch(session, who, (await policies.get(session, policy_id)).branch_id)
+    if "branch" in changes:
+        await _check_branch(session, who, changes["branch"])
+        if changes["branch"]:
+            await branches.check_open(session, changes["branch"])
+    policy = await policies.change(
+        session, policy_id=policy_id, changes=changes, if_match=if_match, currency=settings.currency
+    )
+    response.headers["ETag"] = etag(policy.version)
+    return policies.read(policy, currency=settings.currency)
+
+
+@router.delete("/{policy_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(*_CHANGE))
+async def delete_policy(
+    policy_id: RowId, session: Writing, who: PolicyEditor, if_match: RequiredIfMatch, settings: CurrentSettings
+) -> None:
+    """Remove terms; more general ones decide from now on."""
+    await _check_branch(session, who, (await policies.get(session, policy_id)).branch_id)
+    await policies.remove(session, policy_id=policy_id, if_match=if_match, currency=settings.currency)
+
+
+async def _check_branch(session: AsyncSession, who: Identity, branch_id: str | None) -> None:
+    """A librarian keeps the terms of his own branches; those of all branches are an administrator's."""
+    if branch_id is None:
+        if who.role is not Role.ADMIN:
+            raise Forbidden
+        return
+    await auth.check_branch(session, identity=who, branch_id=branch_id)

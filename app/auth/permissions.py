@@ -1,0 +1,32 @@
+"""Who may do what: the one table from roles to permissions."""
+
+from enum import StrEnum
+from typing import Final
+
+from app.users.models import Role
+
+
+class Permission(StrEnum):
+    EDIT_CATALOGUE = "catalogue:edit"
+    IMPORT_CATALOGUE = "catalogue:import"
+    EDIT_COPIES = "copies:edit"
+    EDIT_BRANCHES = "branches:edit"
+    EDIT_POLICIES = "policies:edit"
+    SEE_OPERATIONS = "operations:see"
+
+
+_LIBRARIAN: Final = frozenset(
+    {
+        Permission.EDIT_CATALOGUE,
+        Permission.IMPORT_CATALOGUE,
+        Permission.EDIT_COPIES,
+        Permission.EDIT_POLICIES,
+        Permission.SEE_OPERATIONS,
+    }
+)
+
+GRANTS: Final[dict[Role, frozenset[Permission]]] = {
+    Role.READER: frozenset(),
+    Role.LIBRARIAN: _LIBRARIAN,
+    Role.ADMIN: frozenset(Permission),
+}

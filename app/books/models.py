@@ -1,0 +1,71 @@
+"""Books (editions), the access points by which they are found, and the source records they came from."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, BigId, Key, UtcDateTime
+
+
+class Book(Base):
+    """One edition.
+
+    `document` holds everything bibliographic: its public JSON without id and version, written with every change and
+    served as it stands. The columns beside it are what SQL sorts and filters by. `version` counts edits of
+    bibliographic data only; copies, queues and popularity live outside it.
+    """
+
+    __tablename__ = "books"
+
+    id: Mapped[int] = mapped_column(BigId, Identity(always=False), primary_key=True)
+    version: Mapped[int]
+    title: Mapped[str] = mapped_column(Text)
+    title_key: Mapped[str] = mapped_column(Key)
+    year: Mapped[int | None]
+    document: Mapped[str] = mapped_column(Text)
+    search_terms: Mapped[str] = mapped_column(Text, deferred=True, deferred_raiseload=True)
+    suppressed: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index("ix_books_title_key_id", "title_key", "id"),
+        Index("ix_books_year_id", "year", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class AccessPoint(Base):
+    """A name, topic, language or number by which a book is found; rewritten with the book.
+
+    `kind` is author, subject, language, series or an identifier's type; `key` is the folded value, `label` what a
+    person reads.
+    """
+
+    __tablename__ = "access_points"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key: Mapped[str] = mapped_column(Key, primary_key=True)
+    book_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("books.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    label: Mapped[str] = mapped_column(Text)
+
+
+class SourceRecord(Base):
+    """The record a book was made from, as it came; (source, control_number) is the import's key."""
+
+    __tablename__ = "source_records"
+
+    id: Mapped[int] = mapped_column(BigId, Identity(always=False), primary_key=True)
+    book_id: Mapped[int] = mapped_column(BigId, ForeignKey("books.id", ondelete="CASCADE"), index=True)
+    source: Mapped[str] = mapped_column(String(64))
+    control_number: Mapped[str] = mapped_column(String(255))
+    digest: Mapped[str] = mapped_column(String(64))
+    format: Mapped[str] = mapped_column(String(16))
+    record: Mapped[bytes] = mapped_column(LargeBinary, deferred=True, deferred_raiseload=True)
+    imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+    __table_args__ = (Index("uq_source_records_source_control_number", "source", "control_number", unique=True),)

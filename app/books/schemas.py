@@ -1,0 +1,139 @@
+"""The shapes of books: what may be sent, what is stored as the document, what is answered."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT
+from app.core.schemas import Line, Prose, Read, ShortLine, Strict
+
+IdentifierType = Literal["isbn", "issn", "lccn", "oclc"]
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+Year = Annotated[int, Field(ge=-3000, le=2200)]
+Sort = Literal["newest", "title"]
+
+
+class Contributor(Strict):
+    name: ShortLine
+    role: ShortLine = "author"
+
+
+class Classification(Strict):
+    scheme: ShortLine
+    value: ShortLine
+
+
+class IdentifierCreate(Strict):
+    type: IdentifierType
+    value: ShortLine
+
+
+class IdentifierRead(Read):
+    type: IdentifierType
+    value: str
+    normalized: str | None
+    valid: bool
+
+
+class BookFields(Strict):
+    """What both a new book and a change of one may hold."""
+
+    subtitle: Line | None = None
+    contributors: Annotated[list[Contributor], Field(max_length=200)] = []
+    publisher: Line | None = None
+    place: Line | None = None
+    year: Year | None = None
+    date: ShortLine | None = None
+    languages: Annotated[list[Language], Field(max_length=20)] = []
+    summary: Prose | None = None
+    physical_description: Line | None = None
+    series: Annotated[list[Line], Field(max_length=50)] = []
+    identifiers: Annotated[list[IdentifierCreate], Field(max_length=100)] = []
+    classifications: Annotated[list[Classification], Field(max_length=50)] = []
+    subjects: Annotated[list[Line], Field(max_length=200)] = []
+    suppressed: bool = False
+
+
+class BookCreate(BookFields):
+    title: Line
+
+
+class BookUpdate(BookFields):
+    """A change: only the fields sent are touched; null empties those that may be empty."""
+
+    title: Line = ""
+
+
+class BookDocument(Read):
+    """A book's public JSON as it is stored, without id and version."""
+
+    title: str
+    subtitle: str | None
+    contributors: list[Contributor]
+    publisher: str | None
+    place: str | None
+    year: int | None
+    date: str | None
+    languages: list[str]
+    summary: str | None
+    physical_description: str | None
+    series: list[str]
+    identifiers: list[IdentifierRead]
+    classifications: list[Classification]
+    subjects: list[str]
+    suppressed: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class BookRead(BookDocument):
+    id: int
+    version: int
+
+
+class Availability(Read):
+    """Live counts: copies that exist, copies on the shelf and free, readers waiting."""
+
+    total: int
+    available: int
+    waiting: int
+
+
+class BookListItem(BookRead):
+    """A book in a list; `availability` is there only when it was asked for."""
+
+    availability: Availability | None = None
+
+
+class BookPage(Read):
+    items: list[BookListItem]
+    next: str | None
+
+
+class BookQuery(Strict):
+    """Which books, in which order."""
+
+    q: Annotated[
+        str | None, Field(max_length=500, description="Words of title, contributors, subjects, or an ISBN")
+    ] = None
+    author: Annotated[str | None, Field(max_length=200)] = None
+    subject: Annotated[str | None, Field(max_length=200)] = None
+    language: Language | None = None
+    year_from: Annotated[Year | None, Field(strict=False)] = None
+    year_to: Annotated[Year | None, Field(strict=False)] = None
+    available: Annotated[bool | None, Field(strict=False, description="Only books with a copy on the shelf now")] = None
+    suppressed: Annotated[bool | None, Field(strict=False, description="Librarians: only suppressed ones")] = None
+    sort: Sort = "newest"
+    cursor: Annotated[str | None, Field(max_length=1_024)] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, strict=False)] = DEFAULT_LIMIT
+    include: Literal["availability"] | None = None
+
+
+class Suggestion(Read):
+    id: int
+    title: str
+
+
+class Suggestions(Read):
+    items: list[Suggestion]

@@ -1,0 +1,118 @@
+"""Branches: opening, renaming and closing them, and the one that stands in when none is named."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.branches.models import Branch
+from app.branches.schemas import BranchCreate, BranchRead
+from app.core.errors import Conflict, Gone, NotFound, Unprocessable
+from app.core.schemas import JsonObject
+from app.core.versioning import IfMatch, compare
+
+
+class BranchNotFound(NotFound):
+    code, detail = "branch_not_found", "There is no such branch."
+
+
+class BranchGone(Gone):
+    code, detail = "branch_gone", "This branch has been closed."
+
+
+class UnknownBranch(Unprocessable):
+    code, detail = "unknown_branch", "There is no open branch '{branch}'."
+
+
+class BranchExists(Conflict):
+    code, detail = "branch_exists", "A branch with this id is or was there; choose another id."
+
+
+class BranchInUse(Conflict):
+    code, detail = "branch_in_use", "The branch can't be closed while it has {what}."
+
+
+async def open_branch(session: AsyncSession, *, data: BranchCreate, now: datetime) -> Branch:
+    """Add a branch.
+
+    Raises:
+        BranchExists.
+    """
+    branch = Branch(id=data.id, version=1, name=data.name, timezone=data.timezone, created_at=now)
+    try:
+        async with session.begin_nested():
+            session.add(branch)
+    except IntegrityError:
+        raise BranchExists from None
+    return branch
+
+
+async def change(session: AsyncSession, *, branch_id: str, changes: JsonObject, if_match: IfMatch) -> Branch:
+    """Rename a branch or move it to another time zone.
+
+    Raises:
+        BranchNotFound, BranchGone, VersionChanged.
+    """
+    branch = await _locked(session, branch_id, if_match)
+    for name, value in changes.items():
+        setattr(branch, name, value)
+    if session.is_modified(branch):
+        branch.version += 1
+    await session.flush()
+    return branch
+
+
+async def close(
+    session: AsyncSession, *, branch_id: str, if_match: IfMatch, in_use: Iterable[str], now: datetime
+) -> None:
+    """Close a branch for good; `in_use` names what still hangs on it.
+
+    Raises:
+        BranchNotFound, BranchGone, VersionChanged, BranchInUse.
+    """
+    branch = await _locked(session, branch_id, if_match)
+    if blockers := list(in_use):
+        raise BranchInUse(what=" and ".join(blockers), in_use=blockers)
+    branch.deleted_at = now
+    await session.flush()
+
+
+async def all_open(session: AsyncSession) -> list[Branch]:
+    """Every open branch, the oldest first; a library has few."""
+    statement = select(Branch).where(Branch.deleted_at.is_(None)).order_by(Branch.created_at, Branch.id)
+    return list(await session.scalars(statement))
+
+
+async def get(session: AsyncSession, branch_id: str) -> Branch:
+    """An open branch.
+
+    Raises:
+        BranchNotFound, BranchGone.
+    """
+    branch = await session.get(Branch, branch_id)
+    if branch is None:
+        raise BranchNotFound
+    if branch.deleted_at:
+        raise BranchGone
+    return branch
+
+
+async def check_open(session: AsyncSession, branch_id: str) -> None:
+    """Raise UnknownBranch unless something may be put into this branch."""
+    try:
+        await get(session, branch_id)
+    except (BranchNotFound, BranchGone):
+        raise UnknownBranch(branch=branch_id) from None
+
+
+async def _locked(session: AsyncSession, branch_id: str, if_match: IfMatch) -> Branch:
+    statement = select(Branch).where(Branch.id == branch_id).with_for_update()
+    branch = (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+    if branch is None:
+        raise BranchNotFound
+    if branch.deleted_at:
+        raise BranchGone
+    compare(branch.version, if_match, lambda: BranchRead.model_validate(branch))
+    return branch

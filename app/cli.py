@@ -1,0 +1,5 @@
+"""The `library` command."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,62 @@
+"""Copies (items): what stands on the shelf, with a barcode."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, BigId, UtcDateTime
+
+
+class CopyStatus(StrEnum):
+    """Where a copy is in its life (product.md §2); `reserved` still stands on the shelf but is promised."""
+
+    AVAILABLE = "available"
+    RESERVED = "reserved"
+    ON_HOLD_SHELF = "on_hold_shelf"
+    IN_TRANSIT = "in_transit"
+    ON_LOAN = "on_loan"
+    LOST = "lost"
+    IN_REPAIR = "in_repair"
+    MISSING = "missing"
+    WITHDRAWN = "withdrawn"
+
+
+_STATUSES = ", ".join(f"'{status}'" for status in CopyStatus)
+
+
+class Copy(Base):
+    """One copy of a book. `status` is the truth about where it is; loans and bookings agree with it."""
+
+    __tablename__ = "copies"
+
+    id: Mapped[int] = mapped_column(BigId, Identity(always=False), primary_key=True)
+    version: Mapped[int]
+    book_id: Mapped[int] = mapped_column(BigId, ForeignKey("books.id"))
+    barcode: Mapped[str] = mapped_column(String(64))
+    call_number: Mapped[str | None] = mapped_column(String(200))
+    branch_id: Mapped[str] = mapped_column(ForeignKey("branches.id"))
+    shelf_location: Mapped[str | None] = mapped_column(String(200))
+    item_type: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    price_minor: Mapped[int | None]
+    note: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        CheckConstraint(f"status IN ({_STATUSES})", name="status"),
+        CheckConstraint("price_minor >= 0", name="price"),
+        # The barcode of a removed copy may be stuck on another one.
+        Index(
+            "uq_copies_barcode",
+            "barcode",
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
+            sqlite_where=text("deleted_at IS NULL"),
+        ),
+        Index("ix_copies_book_id_status", "book_id", "status"),
+        Index("ix_copies_branch_id_status", "branch_id", "status"),
+        {"sqlite_autoincrement": True},
+    )

@@ -1,0 +1,72 @@
+"""Reading copies: of a book, by barcode, and the live counts of availability."""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.books.models import Book
+from app.copies.models import Copy, CopyStatus
+from app.core.pagination import Cursor, decode_cursor, question_of
+
+GONE = (CopyStatus.WITHDRAWN, CopyStatus.LOST, CopyStatus.MISSING)
+
+
+async def find(session: AsyncSession, copy_id: int) -> Copy | None:
+    return await session.get(Copy, copy_id)
+
+
+async def locked(session: AsyncSession, copy_id: int) -> Copy | None:
+    """The copy with its row locked, read afresh."""
+    statement = select(Copy).where(Copy.id == copy_id).with_for_update(key_share=True)
+    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+
+
+async def page(
+    session: AsyncSession, *, book_id: int | None, barcode: str | None, cursor: str | None, limit: int
+) -> tuple[list[Copy], str | None]:
+    """Copies by id, of one book or with one barcode.
+
+    Raises:
+        InvalidCursor, StaleCursor.
+    """
+    question = question_of("copies", book_id, barcode)
+    after = decode_cursor(cursor, question)
+    statement = select(Copy).where(Copy.deleted_at.is_(None)).order_by(Copy.id).limit(limit + 1)
+    if book_id is not None:
+        statement = statement.where(Copy.book_id == book_id)
+    if barcode is not None:
+        statement = statement.where(Copy.barcode == barcode)
+    if after:
+        statement = statement.where(Copy.id > after.id)
+    found = list(await session.scalars(statement))
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], Cursor(None, found[limit - 1].id).encode(question)
+
+
+def has_available() -> ColumnElement[bool]:
+    """The condition that a book has a copy on the shelf now."""
+    return exists().where(Copy.book_id == Book.id, Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
+
+
+async def counts(session: AsyncSession, book_ids: Collection[int]) -> dict[int, tuple[int, int]]:
+    """For each book: copies that the library holds, and those free on the shelf. Live, in one statement."""
+    total = func.sum(case((Copy.status.in_(GONE), 0), else_=1))
+    available = func.sum(case((Copy.status == CopyStatus.AVAILABLE, 1), else_=0))
+    statement = (
+        select(Copy.book_id, total, available)
+        .where(Copy.book_id.in_(book_ids), Copy.deleted_at.is_(None))
+        .group_by(Copy.book_id)
+    )
+    found: dict[int, tuple[int, int]] = dict.fromkeys(book_ids, (0, 0))
+    for book_id, count, free in await session.execute(statement):
+        found[book_id] = (int(count), int(free))
+    return found
+
+
+async def any_of(session: AsyncSession, **columns: Any) -> bool:
+    """Whether a copy that was not removed has these values."""
+    statement = select(Copy.id).where(Copy.deleted_at.is_(None)).filter_by(**columns).limit(1)
+    return (await session.scalar(statement)) is not None

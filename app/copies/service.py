@@ -1,0 +1,180 @@
+"""Copies: adding, changing, removing and restoring them. Their status changes in circulation."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.books import service as books
+from app.books.schemas import Availability
+from app.branches import service as branches
+from app.copies import queries
+from app.copies.models import Copy, CopyStatus
+from app.copies.schemas import CopyCreate, CopyRead
+from app.core.errors import Conflict, Gone, NotFound
+from app.core.schemas import JsonObject, Money
+from app.core.versioning import IfMatch, compare
+
+
+class CopyNotFound(NotFound):
+    code, detail = "copy_not_found", "There is no such copy."
+
+
+class CopyGone(Gone):
+    code, detail = "copy_gone", "This copy has been removed."
+
+
+class BarcodeTaken(Conflict):
+    code, detail = "barcode_taken", "Another copy has this barcode."
+
+
+class CopyInUse(Conflict):
+    code, detail = "copy_in_use", "The copy can't be removed while it is {status}."
+
+
+BUSY = (CopyStatus.ON_LOAN, CopyStatus.RESERVED, CopyStatus.ON_HOLD_SHELF, CopyStatus.IN_TRANSIT)
+
+
+async def add(session: AsyncSession, *, book_id: int, data: CopyCreate, branch_id: str, now: datetime) -> Copy:
+    """Add a copy, free on the shelf. Locks the book.
+
+    Raises:
+        BookNotFound, BookGone, UnknownBranch, BarcodeTaken.
+    """
+    await books.hold(session, book_id=book_id)
+    await branches.check_open(session, branch_id)
+    copy = Copy(
+        version=1,
+        book_id=book_id,
+        barcode=data.barcode,
+        call_number=data.call_number,
+        branch_id=branch_id,
+        shelf_location=data.shelf_location,
+        item_type=data.item_type,
+        status=CopyStatus.AVAILABLE,
+        price_minor=data.price_minor,
+        note=data.note,
+        created_at=now,
+    )
+    session.add(copy)
+    await _flush_barcode(session)
+    return copy
+
+
+async def change(session: AsyncSession, *, copy_id: int, changes: JsonObject, if_match: IfMatch, currency: str) -> Copy:
+    """Change what is written on a copy or where it belongs.
+
+    Raises:
+        CopyNotFound, CopyGone, VersionChanged, UnknownBranch, BarcodeTaken.
+    """
+    copy = await present(session, copy_id)
+    compare(copy.version, if_match, lambda: read(copy, currency=currency))
+    for name, value in changes.items():
+        if name == "branch":
+            await branches.check_open(session, value)
+            copy.branch_id = value
+        else:
+            setattr(copy, name, value)
+    if session.is_modified(copy):
+        copy.version += 1
+    await _flush_barcode(session)
+    return copy
+
+
+async def remove(session: AsyncSession, *, copy_id: int, if_match: IfMatch, currency: str, now: datetime) -> None:
+    """Remove a copy that is neither lent nor promised.
+
+    Raises:
+        CopyNotFound, CopyGone, VersionChanged, CopyInUse.
+    """
+    copy = await present(session, copy_id)
+    compare(copy.version, if_match, lambda: read(copy, currency=currency))
+    if copy.status in BUSY:
+        raise CopyInUse(status=copy.status.replace("_", " "), in_use=[copy.status])
+    copy.deleted_at = now
+    await session.flush()
+
+
+async def restore(session: AsyncSession, *, copy_id: int, now: datetime) -> Copy:
+    """Undo a removal within 30 days; restoring a copy that is there changes nothing.
+
+    Raises:
+        CopyNotFound, UndoTooLate, BarcodeTaken, BookGone.
+    """
+    found = await queries.find(session, copy_id)
+    if found is None:
+        raise CopyNotFound
+    await books.hold(session, book_id=found.book_id)
+    copy = await queries.locked(session, copy_id) or found
+    if copy.deleted_at:
+        books.check_undo(copy.deleted_at, now)
+        copy.deleted_at = None
+        await _flush_barcode(session)
+    return copy
+
+
+async def get(session: AsyncSession, *, copy_id: int) -> Copy:
+    """A copy that is there.
+
+    Raises:
+        CopyNotFound, CopyGone.
+    """
+    copy = await queries.find(session, copy_id)
+    if copy is None:
+        raise CopyNotFound
+    if copy.deleted_at:
+        raise CopyGone
+    return copy
+
+
+async def availability(session: AsyncSession, *, book_ids: Collection[int]) -> dict[int, Availability]:
+    """Live counts for each book, in one statement."""
+    found = await queries.counts(session, book_ids)
+    return {
+        book_id: Availability(total=total, available=available, waiting=0)
+        for book_id, (total, available) in found.items()
+    }
+
+
+async def present(session: AsyncSession, copy_id: int) -> Copy:
+    """A copy that is there, locked.
+
+    Raises:
+        CopyNotFound, CopyGone.
+    """
+    copy = await queries.locked(session, copy_id)
+    if copy is None:
+        raise CopyNotFound
+    if copy.deleted_at:
+        raise CopyGone
+    return copy
+
+
+def read(copy: Copy, *, currency: str) -> CopyRead:
+    """A copy as it is answered; its price in the library's currency."""
+    price = None if copy.price_minor is None else Money(amount_minor=copy.price_minor, currency=currency)
+    return CopyRead(
+        id=copy.id,
+        version=copy.version,
+        book_id=copy.book_id,
+        barcode=copy.barcode,
+        call_number=copy.call_number,
+        branch=copy.branch_id,
+        shelf_location=copy.shelf_location,
+        item_type=copy.item_type,
+        status=CopyStatus(copy.status),
+        price=price,
+        note=copy.note,
+    )
+
+
+async def _flush_barcode(session: AsyncSession) -> None:
+    """Write, and tell a barcode that is taken; the savepoint keeps the transaction usable for a batch."""
+    try:
+        async with session.begin_nested():
+            await session.flush()
+    except IntegrityError as error:
+        if "barcode" in str(error.orig):
+            raise BarcodeTaken from None
+        raise

@@ -1,0 +1,247 @@
+"""The settings: frozen, read once from the environment, secret files and the app's own env file."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from app import __version__
+
+ENV_FILE = Path("library.env")
+PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secret", "your_secret", "example")
+MIN_SECRET_CHARACTERS = 32
+MIN_DISTINCT_CHARACTERS = 10
+GUARDED_NAME_LETTERS = 8
+
+Words = Annotated[tuple[str, ...], NoDecode]
+
+
+class SettingsError(Exception):
+    """The configuration can't be used; the message says what to set."""
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+
+
+class Settings(BaseSettings):
+    """Every knob of the service; `.env.example` documents each.
+
+    Precedence: environment, then `X_FILE` (a file that holds the value of X), then `library.env`, then the default.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_file=ENV_FILE, env_file_encoding="utf-8", env_ignore_empty=True
+    )
+
+    project_name: str = "Library"
+    version: str = __version__
+    api_v1_str: str = Field("/api/v1", pattern=r"^(/[a-z0-9-]+)+$")
+    environment: Environment = Environment.PRODUCTION
+    debug: bool = False
+    public_url: str = ""
+    data_dir: Path = Path("data")
+    timezone: str = "UTC"
+    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
+
+    database_url: SecretStr | None = None
+
+    secret_key: SecretStr | None = None
+    algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
+    access_token_expire_minutes: int = Field(15, ge=1, le=24 * 60)
+    refresh_token_expire_days: int = Field(30, ge=1, le=365)
+    registration: Literal["open", "closed"] = "open"
+
+    allowed_hosts: Words = ("localhost", "127.0.0.1", "::1")
+    forwarded_allow_ips: Words = ("127.0.0.1", "::1")
+    docs_enabled: bool = True
+    metrics_enabled: bool = True
+    metrics_token: SecretStr | None = None
+    prometheus_multiproc_dir: Path | None = None
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    web_concurrency: int = Field(1, ge=1, le=256)
+    keepalive: int = Field(75, ge=1, le=600)
+    graceful_timeout: int = Field(30, ge=1, le=600)
+    shutdown_delay: int = Field(0, ge=0, le=300)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings
+        return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
+
+    @field_validator("allowed_hosts", "forwarded_allow_ips", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(word.strip().strip("[]").lower() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_is_known(cls, value: SecretStr | None) -> SecretStr | None:
+        known = ("sqlite", "sqlite+aiosqlite", "postgres", "postgresql", "postgresql+asyncpg")
+        if value and value.get_secret_value().partition("://")[0] not in known:
+            raise ValueError("must begin with postgresql:// or sqlite:///")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _secret_is_strong(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        if any(word in text.lower() for word in PLACEHOLDERS):
+            raise ValueError(f"is a placeholder; {MAKE_ONE}")
+        if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
+            raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.is_embedded and self.secret_key is None:
+            raise ValueError(f"SECRET_KEY must be set when DATABASE_URL is PostgreSQL; {MAKE_ONE}")
+        if self.environment is Environment.PRODUCTION:
+            if self.debug:
+                raise ValueError("DEBUG must be off in production; or set ENVIRONMENT=development")
+            if "*" in self.allowed_hosts:
+                raise ValueError("ALLOWED_HOSTS must name the hosts in production, not '*'")
+            if "*" in self.forwarded_allow_ips:
+                raise ValueError("FORWARDED_ALLOW_IPS must name the proxy's addresses in production, not '*'")
+        return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is SQLite inside DATA_DIR or at a path."""
+        return self.database_url is None or self.database_url.get_secret_value().startswith("sqlite")
+
+    @property
+    def address(self) -> str:
+        """The service's public root without a trailing slash: PUBLIC_URL, or this machine's own."""
+        return self.public_url.rstrip("/") or f"http://localhost:{self.port}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Names that a request may come to: ALLOWED_HOSTS and the host of PUBLIC_URL."""
+        return frozenset(self.allowed_hosts) | {urlsplit(self.address).hostname or "localhost"}
+
+
+MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+
+
+class SecretFilesSource(EnvSettingsSource):
+    """`X_FILE=/run/secrets/x` gives X the content of that file, without its trailing newline."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        values: dict[str, str | None] = {}
+        for name in self.settings_cls.model_fields:
+            path = os.environ.get(f"{name.upper()}_FILE")
+            if not path:
+                continue
+            if os.environ.get(name.upper()):
+                raise SettingsError(f"{name.upper()} and {name.upper()}_FILE are both set; keep one of them")
+            try:
+                values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{name.upper()}_FILE={path} can't be read: {error}") from error
+        return values
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        SettingsError: with one sentence a problem, each saying what to set.
+    """
+    _refuse_near_misses(os.environ)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_sentence(dict(item)) for item in error.errors())) from None
+    except (SourceError, UnicodeDecodeError) as error:
+        raise SettingsError(str(error)) from error
+
+
+def provenance() -> dict[str, str]:
+    """Where each setting's value comes from: `environment`, `file NAME`, `library.env` or `default`."""
+    origins = dict.fromkeys(Settings.model_fields, "default")
+    origins |= dict.fromkeys(DotEnvSettingsSource(Settings)(), str(ENV_FILE))
+    for name in SecretFilesSource(Settings)():
+        origins[name] = f"file {os.environ[f'{name.upper()}_FILE']}"
+    origins |= dict.fromkeys(EnvSettingsSource(Settings)(), "environment")
+    return origins
+
+
+def _refuse_near_misses(environ: Mapping[str, str]) -> None:
+    """An environment name one edit from a setting of eight letters or more is a typo (product.md §1)."""
+    known = {name.upper() for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known}
+    for name in environ:
+        if name.upper() in known:
+            continue
+        for setting in difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.8):
+            letters = sum(character.isalpha() for character in setting)
+            if letters >= GUARDED_NAME_LETTERS and is_one_edit_apart(name.upper(), setting):
+                raise SettingsError(f"{name} is set, but there is no such setting; did you mean {setting}?")
+
+
+def is_one_edit_apart(left: str, right: str) -> bool:
+    """Whether one insertion, deletion, replacement or swap of neighbours turns one word into the other."""
+    if left == right or abs(len(left) - len(right)) > 1:
+        return False
+    start = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+    rest_left, rest_right = left[start:], right[start:]
+    return (
+        rest_left[1:] == rest_right[1:]
+        or rest_left[1:] == rest_right
+        or rest_left == rest_right[1:]
+        or (rest_left[:2] == rest_right[:2][::-1] and rest_left[2:] == rest_right[2:])
+    )
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    location = ".".join(str(part) for part in problem["loc"])
+    name = location.upper()
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(location, Settings.model_fields, n=1)
+        hint = f"did you mean {close[0].upper()}?" if close else "take the line out."
+        return f"{ENV_FILE} sets {name}, which nothing reads; {hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} {message}" if name else message

@@ -1,0 +1,226 @@
+"""The database: engines for PostgreSQL and SQLite, and `transaction()`, the only commit in the repository.
+
+Two databases, one behaviour. On PostgreSQL row locks decide who waits for whom. On SQLite one writer runs at a time:
+its engine holds a single connection (waiting writers queue in order inside the process) and opens each transaction
+with BEGIN IMMEDIATE (writers of other processes queue on the file), while readers have connections of their own.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Integer,
+    MetaData,
+    Text,
+    TypeDecorator,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.core import metrics
+from app.core.config import Settings
+
+log = structlog.get_logger()
+
+POOL_TIMEOUT_SECONDS: Final = 2
+CONNECT_TIMEOUT_SECONDS: Final = 3
+SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
+SQLITE_READERS: Final = 4
+POSTGRES_CONNECTIONS: Final = 8
+POSTGRES_LIMITS: Final = {
+    "statement_timeout": "2000",
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "5000",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+Effect = Callable[[], None]
+
+
+class Base(DeclarativeBase):
+    """All tables; constraints are named by convention so that migrations can name them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in Python, UTC in the database, whatever the database keeps of the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("instants must be aware")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+# A text that is compared and sorted by its bytes, the same on both databases.
+Key = Text().with_variant(Text(collation="C"), "postgresql")
+Document = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Database:
+    """Connections of one process. `transaction()` to write, `reading()` to read, nothing else commits."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url, through_pgbouncer = database_url(settings)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", connections=1)
+            self._reader = _sqlite_engine(self.url, begin="BEGIN", connections=SQLITE_READERS)
+            event.listen(self._reader.sync_engine, "connect", _refuse_writes)
+        else:
+            self._writer = self._reader = _postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
+        for engine in {self._writer, self._reader}:
+            metrics.observe_engine(engine.sync_engine)
+        self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
+        self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One unit of work: commits when the block ends, rolls back when it raises.
+
+        What the block registered with `on_commit` runs after the commit and never before it.
+        """
+        async with self._write_sessions() as session:
+            async with session.begin():
+                yield session
+            effects: list[Effect] = session.info.get("effects", [])
+            for effect in effects:
+                try:
+                    effect()
+                except Exception:
+                    # The commit stands: the caller must hear of success, and the other effects must run.
+                    log.exception("effect_failed", effect=getattr(effect, "__qualname__", repr(effect)))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session that only reads; on SQLite it waits for no writer and a write in it fails."""
+        async with self._read_sessions() as session:
+            yield session
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[Any]:
+        """A writing connection without a session, for migrations; the caller's block is one transaction."""
+        async with self._writer.begin() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Raise unless the database answers."""
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+def on_commit(session: AsyncSession, effect: Effect) -> None:
+    """Run `effect` once, after the session's transaction has committed; never if it rolls back."""
+    session.info.setdefault("effects", []).append(effect)
+
+
+def database_url(settings: Settings) -> tuple[URL, bool]:
+    """The URL in SQLAlchemy's spelling, and whether a PgBouncer in transaction mode stands before the server.
+
+    Accepts what platforms hand out (`postgres://…?sslmode=require`) and rewrites it for asyncpg.
+    """
+    if settings.database_url is None:
+        return URL.create("sqlite+aiosqlite", database=str(settings.data_dir.absolute() / "library.db")), False
+    url = make_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        return url.set(drivername="sqlite+aiosqlite"), False
+    query = dict(url.query)
+    through_pgbouncer = query.pop("pgbouncer", "false") == "true"
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return url.set(drivername="postgresql+asyncpg", query=query), through_pgbouncer
+
+
+def _postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
+    # A PgBouncer in transaction mode knows neither prepared statements of a session nor its settings: there the
+    # limits belong to the role (scripts/init-db.sql).
+    connect_args: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_SECONDS}
+    if through_pgbouncer:
+        connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    else:
+        connect_args["server_settings"] = {"application_name": "library", **POSTGRES_LIMITS}
+    return create_async_engine(
+        url,
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        connect_args=connect_args,
+    )
+
+
+def _sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000},
+    )
+
+    def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        del record
+        connection.isolation_level = None  # we emit BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a loan that was confirmed survives a power cut
+            "foreign_keys=ON",
+            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _refuse_writes(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    del record
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
+    cursor.close()

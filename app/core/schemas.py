@@ -1,0 +1,45 @@
+"""Types that schemas of every feature share: strict bodies, clean text, money, pages."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+
+def _printable(text: str) -> str:
+    if any((character < " " and character not in "\t\n\r") or character == "\x7f" for character in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _line(text: str) -> str:
+    if any(character < " " or character == "\x7f" for character in text):
+        raise ValueError("must be one line without control characters")
+    return text
+
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000), AfterValidator(_line)]
+ShortLine = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_line)
+]
+Prose = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_printable)]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class Strict(BaseModel):
+    """What comes in: no coercion between JSON types, no unknown field."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Read(BaseModel):
+    """What goes out: no defaults, so that the schema says what is always there."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Money(Read):
+    amount_minor: int
+    currency: str
+
+
+JsonObject = dict[str, Any]

@@ -1,0 +1,77 @@
+"""The application: only wiring. `app.main:app` is what servers load; `create_app()` is what tests build."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from fastapi.staticfiles import StaticFiles
+
+from app.api import docs
+from app.api.errors import install_error_handlers
+from app.api.openapi import COMMON_PROBLEMS, install_openapi
+from app.api.v1.endpoints import auth, books, branches, copies, health, policies
+from app.core.config import Settings, SettingsError, load_settings
+from app.core.db import Database
+from app.core.logging import configure_logging
+from app.core.middleware import Application, Endpoints, Shell
+from app.core.security import TokenSigner
+
+PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
+
+
+def create_app(settings: Settings) -> Shell:
+    """The whole service, ready to be served; opens the database lazily and closes it at shutdown."""
+    api = _api(settings)
+    templates = (context.path for context in iter_route_contexts(api.routes))
+    return Shell(api, settings=settings, endpoints=Endpoints(t for t in templates if t), probes=PROBES)
+
+
+def _api(settings: Settings) -> FastAPI:
+    api = FastAPI(
+        title=settings.project_name,
+        version=settings.version,
+        openapi_url="/openapi.json" if settings.docs_enabled else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    api.state.settings = settings
+    api.state.database = Database(settings)
+    api.state.signer = TokenSigner(settings)
+    api.state.has_started = False
+    api.state.is_draining = lambda: False
+    install_error_handlers(api)
+    api.include_router(health.router)
+    for module in (auth, books, copies, branches, policies):
+        api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
+    if settings.docs_enabled:
+        api.include_router(docs.router)
+        api.mount("/static", StaticFiles(directory=docs.STATIC), name="static")
+    install_openapi(api, settings)
+    return api
+
+
+@asynccontextmanager
+async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
+    api.state.has_started = True
+    yield
+    await api.state.database.close()
+
+
+def __getattr__(name: str) -> Any:
+    """Build `app` when a server asks for it, not when a test or a command imports this module."""
+    if name != "app":
+        raise AttributeError(name)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(f"The settings can't be used:\n{error}")
+    configure_logging(settings)
+    application: Application = create_app(settings)
+    globals()["app"] = application
+    return application

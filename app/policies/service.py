@@ -1,0 +1,132 @@
+"""Policies: keeping the terms. Which row decides a case is circulation's to ask."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import Conflict, NotFound
+from app.core.pagination import Cursor, decode_cursor, question_of
+from app.core.schemas import JsonObject, Money
+from app.core.versioning import IfMatch, compare
+from app.policies.models import Policy
+from app.policies.schemas import PolicyCreate, PolicyRead
+
+_QUESTION = question_of("policies")
+
+
+class PolicyNotFound(NotFound):
+    code, detail = "policy_not_found", "There is no such policy."
+
+
+class PolicyExists(Conflict):
+    code, detail = (
+        "policy_exists",
+        "There is a policy for this category, item type and branch already; change that one.",
+    )
+
+
+async def add(session: AsyncSession, *, data: PolicyCreate, now: datetime) -> Policy:
+    """Add terms for a case that has none yet.
+
+    Raises:
+        PolicyExists.
+    """
+    fields = data.model_dump()
+    policy = Policy(version=1, branch_id=fields.pop("branch"), created_at=now, **fields)
+    policy.case_key = _case_key(policy)
+    session.add(policy)
+    await _flush_case(session)
+    return policy
+
+
+async def change(
+    session: AsyncSession, *, policy_id: int, changes: JsonObject, if_match: IfMatch, currency: str
+) -> Policy:
+    """Change terms; loans keep those under which they were made.
+
+    Raises:
+        PolicyNotFound, PolicyExists, VersionChanged.
+    """
+    policy = await _locked(session, policy_id, if_match, currency)
+    for name, value in changes.items():
+        setattr(policy, "branch_id" if name == "branch" else name, value)
+    policy.case_key = _case_key(policy)
+    if session.is_modified(policy):
+        policy.version += 1
+    await _flush_case(session)
+    return policy
+
+
+async def remove(session: AsyncSession, *, policy_id: int, if_match: IfMatch, currency: str) -> None:
+    """Remove terms; a more general row decides from now on.
+
+    Raises:
+        PolicyNotFound, VersionChanged.
+    """
+    await session.delete(await _locked(session, policy_id, if_match, currency))
+    await session.flush()
+
+
+async def page(session: AsyncSession, *, cursor: str | None, limit: int) -> tuple[list[Policy], str | None]:
+    """Policies in the order in which they were added.
+
+    Raises:
+        InvalidCursor, StaleCursor.
+    """
+    after = decode_cursor(cursor, _QUESTION)
+    statement = select(Policy).order_by(Policy.id).limit(limit + 1)
+    if after:
+        statement = statement.where(Policy.id > after.id)
+    found = list(await session.scalars(statement))
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], Cursor(None, found[limit - 1].id).encode(_QUESTION)
+
+
+async def get(session: AsyncSession, policy_id: int) -> Policy:
+    policy = await session.get(Policy, policy_id)
+    if policy is None:
+        raise PolicyNotFound
+    return policy
+
+
+def read(policy: Policy, *, currency: str) -> PolicyRead:
+    return PolicyRead(
+        id=policy.id,
+        version=policy.version,
+        category=policy.category,
+        item_type=policy.item_type,
+        branch=policy.branch_id,
+        loan_days=policy.loan_days,
+        renewals=policy.renewals,
+        loan_limit=policy.loan_limit,
+        booking_limit=policy.booking_limit,
+        pickup_days=policy.pickup_days,
+        fine_per_day=Money(amount_minor=policy.fine_per_day_minor, currency=currency),
+        fine_cap=Money(amount_minor=policy.fine_cap_minor, currency=currency),
+    )
+
+
+async def _locked(session: AsyncSession, policy_id: int, if_match: IfMatch, currency: str) -> Policy:
+    statement = select(Policy).where(Policy.id == policy_id).with_for_update()
+    policy = (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+    if policy is None:
+        raise PolicyNotFound
+    compare(policy.version, if_match, lambda: read(policy, currency=currency))
+    return policy
+
+
+def _case_key(policy: Policy) -> str:
+    return "|".join(part or "" for part in (policy.category, policy.item_type, policy.branch_id))
+
+
+async def _flush_case(session: AsyncSession) -> None:
+    try:
+        async with session.begin_nested():
+            await session.flush()
+    except IntegrityError as error:
+        if "case_key" in str(error.orig):
+            raise PolicyExists from None
+        raise

@@ -1,0 +1,211 @@
+"""Fixtures: every integration test runs on SQLite and on PostgreSQL, on a database that the migrations built."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.core import migrations
+from app.core.config import Environment, Settings
+from app.core.db import Database
+from app.core.middleware import Shell
+from app.core.security import hash_password
+from app.main import create_app
+from app.users import service as users
+from app.users.models import Role
+from tests import servers
+
+SECRET = "0f9d1c7e-for-tests-only-Zq8vT2mLx4RbNw6K"
+PASSWORD = "correct horse battery"
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+_servers = ExitStack()
+_postgres_url = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One PostgreSQL for all workers, started by whoever controls them; or one given by TEST_POSTGRES_URL."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        config.stash[_postgres_url] = worker["postgres_url"]
+    elif not config.option.collectonly:
+        config.stash[_postgres_url] = os.environ.get("TEST_POSTGRES_URL") or _servers.enter_context(servers.postgres())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    del config
+    _servers.close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["postgres_url"] = node.config.stash[_postgres_url]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of real records; absent on a machine that has only the repository."""
+    if not SHARED.exists():
+        pytest.skip("the shared folder with real records is not beside this checkout")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def postgres_url(pytestconfig: pytest.Config) -> str:
+    return pytestconfig.stash[_postgres_url]
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> str:
+    """The name of a migrated database that tests copy."""
+    name = f"template_{uuid4().hex}"
+    asyncio.run(_administer(postgres_url, f"CREATE DATABASE {name}"))
+    asyncio.run(_migrate(_settings(Path(), database_url=f"{postgres_url}/{name}")))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file that tests copy."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    asyncio.run(_migrate(_settings(folder)))
+    return folder / "library.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[Settings]:
+    """Settings of a service with an empty, migrated database of its own."""
+    if backend == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "library.db")
+        yield _settings(tmp_path)
+        return
+    url, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
+    name = f"test_{uuid4().hex}"
+    asyncio.run(_administer(url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    yield _settings(tmp_path, database_url=f"{url}/{name}")
+    asyncio.run(_administer(url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def database(settings: Settings, anyio_backend: str) -> AsyncIterator[Database]:
+    """A connection of the test's own, beside the service's."""
+    del anyio_backend
+    opened = Database(settings)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def service(settings: Settings, anyio_backend: str) -> AsyncIterator[Shell]:
+    """The whole application, shell included."""
+    del anyio_backend
+    shell = create_app(settings)
+    yield shell
+    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+
+
+@pytest.fixture
+async def client(service: Shell) -> AsyncIterator[httpx2.AsyncClient]:
+    """Nobody in particular."""
+    async with _client(service) as anonymous:
+        yield anonymous
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account, and a client that is signed in as him."""
+
+    client: httpx2.AsyncClient
+    email: str
+    card_number: str
+
+
+@pytest.fixture
+async def reader(service: Shell, database: Database) -> AsyncIterator[Person]:
+    async with _person(service, database, Role.READER) as person:
+        yield person
+
+
+@pytest.fixture
+async def librarian(service: Shell, database: Database) -> AsyncIterator[Person]:
+    async with _person(service, database, Role.LIBRARIAN, branches=("main",)) as person:
+        yield person
+
+
+@pytest.fixture
+async def admin(service: Shell, database: Database) -> AsyncIterator[Person]:
+    async with _person(service, database, Role.ADMIN) as person:
+        yield person
+
+
+@asynccontextmanager
+async def _person(
+    service: Shell, database: Database, role: Role, branches: tuple[str, ...] = ()
+) -> AsyncIterator[Person]:
+    email = f"{role}@library.test"
+    async with database.transaction() as session:
+        user = await users.create(
+            session,
+            email=email,
+            password_hash=await hash_password(PASSWORD),
+            full_name=f"A {role}",
+            role=role,
+            now=datetime.now(UTC),
+            branches=branches,
+        )
+    async with _client(service) as client:
+        answer = await client.post("/api/v1/auth/login", json={"email": email, "password": PASSWORD})
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        yield Person(client, email, user.card_number)
+
+
+def _client(service: Shell) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app=service, raise_app_exceptions=False)  # type: ignore[arg-type]  # its own ASGI types
+    return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+def _settings(data_dir: Path, *, database_url: str | None = None) -> Settings:
+    return Settings(
+        _env_file=None,
+        data_dir=data_dir,
+        database_url=SecretStr(database_url) if database_url else None,
+        secret_key=SecretStr(SECRET),
+        environment=Environment.DEVELOPMENT,
+    )
+
+
+async def _migrate(settings: Settings) -> None:
+    database = Database(settings)
+    await migrations.upgrade(database)
+    await database.close()
+
+
+async def _administer(url: str, statement: str) -> None:
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://") + "/postgres")
+    async with engine.connect() as connection:
+        autocommit = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await autocommit.execute(text(statement))
+    await engine.dispose()
