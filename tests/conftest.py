@@ -183,7 +183,7 @@ async def _person(
 
 
 def _client(service: Shell) -> httpx2.AsyncClient:
-    transport = httpx2.ASGITransport(app=service, raise_app_exceptions=False)  # type: ignore[arg-type]  # its own ASGI types
+    transport = httpx2.ASGITransport(app=service, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://localhost")
 
 
