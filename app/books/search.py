@@ -21,7 +21,7 @@ MAX_WORD_CHARACTERS: Final = 100
 
 def fold(value: str) -> str:
     """Case, diacritics, width and ё folded away, so that two spellings of one word are equal; й stays a letter."""
-    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", value).casefold())
     return unicodedata.normalize("NFC", _MARKS.sub("", decomposed))
 
 
