@@ -41,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None:
         config.stash[_postgres_url] = worker["postgres_url"]
     elif not config.option.collectonly:
-        config.stash[_postgres_url] = os.environ.get("TEST_POSTGRES_URL") or _servers.enter_context(servers.postgres())
+        given = os.environ.get("TEST_POSTGRES_URL")
+        config.stash[_postgres_url] = given or _servers.enter_context(servers.postgres()).url
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -145,24 +146,24 @@ class Person:
 
 @pytest.fixture
 async def reader(service: Shell, database: Database) -> AsyncIterator[Person]:
-    async with _person(service, database, Role.READER) as person:
+    async with sign_in_as(service, database, Role.READER) as person:
         yield person
 
 
 @pytest.fixture
 async def librarian(service: Shell, database: Database) -> AsyncIterator[Person]:
-    async with _person(service, database, Role.LIBRARIAN, branches=("main",)) as person:
+    async with sign_in_as(service, database, Role.LIBRARIAN, branches=("main",)) as person:
         yield person
 
 
 @pytest.fixture
 async def admin(service: Shell, database: Database) -> AsyncIterator[Person]:
-    async with _person(service, database, Role.ADMIN) as person:
+    async with sign_in_as(service, database, Role.ADMIN) as person:
         yield person
 
 
 @asynccontextmanager
-async def _person(
+async def sign_in_as(
     service: Shell, database: Database, role: Role, branches: tuple[str, ...] = ()
 ) -> AsyncIterator[Person]:
     email = f"{role}@library.test"

@@ -23,31 +23,48 @@ def free_port() -> int:
         return port
 
 
+class Postgres:
+    """A PostgreSQL cluster of its own in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://{POSTGRES_USER}@127.0.0.1:{self.port}"
+        self._folder = folder
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            owner = pwd.getpwnam(POSTGRES_USER)
+            os.chown(folder, owner.pw_uid, owner.pw_gid)
+            self._as_user = ["runuser", "-u", POSTGRES_USER, "--"]
+        binaries = postgres_binaries()
+        data = str(folder / "data")
+        self._initdb = [*self._as_user, str(binaries / "initdb"), "-D", data, "-U", POSTGRES_USER, "-A", "trust"]
+        self._control = [*self._as_user, str(binaries / "pg_ctl"), "-D", data, "-w", "-t", str(START_TIMEOUT_SECONDS)]
+        _run([*self._initdb, "-E", "UTF8", "--locale=C.UTF-8"])
+
+    def start(self, *, durable: bool = True) -> None:
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self._folder}"
+            f" -c max_connections=200 -c shared_buffers=128MB -c fsync={'on' if durable else 'off'}"
+        )
+        _run([*self._control, "-l", str(self._folder / "log"), "-o", options, "start"])
+
+    def stop(self, mode: str = "immediate") -> None:
+        """`immediate` is a crash: nothing is flushed, recovery runs at the next start."""
+        subprocess.run([*self._control, "-m", mode, "stop"], check=False, capture_output=True, cwd="/")
+
+
 @contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL cluster of its own; yields its URL without a database name."""
+def postgres(*, durable: bool = False) -> Iterator[Postgres]:
+    """A running cluster, stopped and removed at the end. Without `durable` it is faster and forgets at a power cut."""
     folder = Path(tempfile.mkdtemp(prefix="library-postgres-"))
-    port = free_port()
-    as_user: list[str] = []
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        owner = pwd.getpwnam(POSTGRES_USER)
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
-        as_user = ["runuser", "-u", POSTGRES_USER, "--"]
-    binaries = postgres_binaries()
-    data = folder / "data"
-    options = (
-        f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c fsync=off"
-        " -c full_page_writes=off -c max_connections=200 -c shared_buffers=128MB"
-    )
-    control = [*as_user, str(binaries / "pg_ctl"), "-D", str(data), "-w", "-t", str(START_TIMEOUT_SECONDS)]
     try:
-        _run([*as_user, str(binaries / "initdb"), "-D", str(data), "-U", POSTGRES_USER, "-A", "trust", "-E", "UTF8",
-              "--locale=C.UTF-8"])  # fmt: skip
-        _run([*control, "-l", str(folder / "log"), "-o", options, "start"])
-        yield f"postgresql://{POSTGRES_USER}@127.0.0.1:{port}"
+        cluster = Postgres(folder)
+        cluster.start(durable=durable)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
     finally:
-        if data.exists():
-            subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/")
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -41,6 +41,7 @@ REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 # A page that a browser renders (the docs) replaces the policy with its own; nothing else is ever rendered.
 SECURITY_HEADERS: Final[dict[bytes, bytes]] = {
+    b"cache-control": b"no-store",  # unless an endpoint says that its answer may be kept
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
     b"referrer-policy": b"same-origin",
@@ -123,8 +124,8 @@ class Shell:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        exchange = Exchange(scope, receive, send)
         endpoint = self.endpoints.match(scope["path"])
         in_progress = metrics.http_requests_in_progress.labels(method, endpoint)
         in_progress.inc()
@@ -177,6 +178,10 @@ class Exchange:
         # One spelling inside: `/x/` is `/x`, without a redirect.
         if len(scope["path"]) > 1:
             scope["path"] = scope["path"].rstrip("/") or "/"
+        # HEAD is GET whose body is kept back, on every route.
+        self._is_head = scope["method"] == "HEAD"
+        if self._is_head:
+            scope["method"] = "GET"
         self.request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.status = 500
@@ -211,7 +216,7 @@ class Exchange:
         elif message["type"] == "http.response.start":
             await self._start(message)
         elif not self._is_too_large:
-            await self._send(message)
+            await self._send({**message, "body": b""} if self._is_head else message)
 
     async def fail(self, error: Exception) -> None:
         """Answer with the problem document of `error`, if nothing has been sent yet."""
@@ -232,8 +237,7 @@ class Exchange:
         if isinstance(refusal, TooLarge):
             headers.append((b"connection", b"close"))
         await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        body = b"" if self.scope["method"] == "HEAD" else body
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
 
     async def _start(self, message: Message) -> None:
         self._is_started = True

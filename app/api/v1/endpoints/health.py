@@ -27,6 +27,8 @@ PROBE_TIMEOUT_SECONDS: Final = 2.0
 DISK_WARNING_FREE: Final = 0.15
 DISK_CRITICAL_FREE: Final = 0.05
 MEMORY_WARNING_FREE: Final = 0.10
+# Private networks (RFC 1918, RFC 4193); `is_private` of the standard library counts more than those.
+_PRIVATE: Final = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"forwarded", b"x-real-ip", b"x-forwarded-host"})
 
 
@@ -138,7 +140,7 @@ def _is_operator(request: Request, settings: Settings, *, private: bool) -> bool
         address = ipaddress.ip_address(request.client.host)
     except ValueError:
         return False
-    return address.is_loopback or (private and address.is_private)
+    return address.is_loopback or (private and any(address in network for network in _PRIVATE))
 
 
 def _disk(settings: Settings) -> Check:
