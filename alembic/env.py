@@ -5,6 +5,7 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection, text
 
+from app.audit import models as audit
 from app.auth import models as auth
 from app.books import models as books
 from app.branches import models as branches
@@ -14,7 +15,7 @@ from app.policies import models as policies
 from app.users import models as users
 
 # Imported so that Base.metadata knows every table.
-FEATURES = (auth, books, branches, copies, policies, users)
+FEATURES = (audit, auth, books, branches, copies, policies, users)
 MIGRATION_LOCK = 7_301_550_612
 FULL_TEXT = ("books_fts", "ix_books_search_terms")
 

@@ -29,8 +29,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
@@ -89,6 +92,45 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class transaction_number(FunctionElement[int]):  # noqa: N801  # used like an SQL function
+    """The number of the transaction that writes a row; with `is_settled` it orders readers behind writers."""
+
+    inherit_cache = True
+
+
+class is_settled(FunctionElement[bool]):  # noqa: N801  # used like an SQL function
+    """Whether no transaction with this number or a lower one can still commit.
+
+    Rows get their ids before they commit, so on PostgreSQL a higher id may be seen before a lower one; whoever reads
+    rows in order of id must stop before the oldest transaction that is under way. SQLite has one writer at a time.
+    """
+
+    inherit_cache = True
+
+
+@compiles(transaction_number, "postgresql")
+def _number_on_postgres(_element: transaction_number, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "(pg_current_xact_id()::text::bigint)"
+
+
+@compiles(transaction_number)
+def _number_elsewhere(_element: transaction_number, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "0"
+
+
+@compiles(is_settled, "postgresql")
+def _settled_on_postgres(element: is_settled, compiler: SQLCompiler, **options: Any) -> str:
+    column = compiler.process(element.clauses, **options)
+    return f"{column} < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+
+
+@compiles(is_settled)
+def _settled_elsewhere(_element: is_settled, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "1 = 1"
+
+
 # A text that is compared and sorted by its bytes, the same on both databases.
 Key = Text().with_variant(Text(collation="C"), "postgresql")
 Document = JSON().with_variant(JSONB(), "postgresql")

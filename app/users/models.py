@@ -23,6 +23,8 @@ class User(Base):
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     version: Mapped[int]
+    # What stands for the account where its traces outlive it (ledger, audit); erasing the row destroys the key.
+    pseudonym: Mapped[UUID] = mapped_column(Uuid, unique=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     full_name: Mapped[str] = mapped_column(String(200))

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import uuid_utils.compat as uuid_utils
 from sqlalchemy import delete
@@ -52,6 +52,7 @@ async def create(
     user = User(
         id=uuid_utils.uuid7(),
         version=1,
+        pseudonym=uuid4(),
         email=email.casefold(),
         password_hash=password_hash,
         full_name=full_name,

@@ -1,0 +1,98 @@
+"""Recording what happened: each change of state writes one event and one audit entry, in its own transaction."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit.models import AuditEntry, Event
+from app.core.schemas import JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a member of staff by pseudonym, or a reader or a job, which leave only their role."""
+
+    pseudonym: UUID | None
+    role: str
+
+
+SYSTEM: Final = Actor(None, "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an event tells: its kind and the things that it touched."""
+
+    kind: str
+    book_id: int | None = None
+    copy_id: int | None = None
+    booking_id: UUID | None = None
+    loan_id: UUID | None = None
+    branch_id: str | None = None
+
+
+def record(
+    session: AsyncSession,
+    change: Change,
+    *,
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+    subject: UUID | None = None,
+    data: JsonObject | None = None,
+) -> UUID:
+    """Write a change's event and audit entry; returns the id that both share.
+
+    `data` goes out to followers of events: nothing personal in it. `subject` is the pseudonym of the reader it is
+    about, only where no book is named (money, blocks), since the entry outlives the reading history.
+    """
+    change_id = uuid_utils.uuid7()
+    session.add(
+        Event(
+            change_id=change_id,
+            kind=change.kind,
+            happened_at=now,
+            book_id=change.book_id,
+            copy_id=change.copy_id,
+            booking_id=change.booking_id,
+            loan_id=change.loan_id,
+            branch_id=change.branch_id,
+            data=data or {},
+        )
+    )
+    _enter(session, change_id, change.kind, actor, now, reason=reason, subject=subject, data=data)
+    return change_id
+
+
+def note_view(session: AsyncSession, *, actor: Actor, subject: UUID, what: str, now: datetime) -> None:
+    """Write that a member of staff looked at a reader's record; the reader can see who did."""
+    _enter(session, uuid_utils.uuid7(), "view", actor, now, reason=None, subject=subject, data={"what": what})
+
+
+def _enter(
+    session: AsyncSession,
+    entry_id: UUID,
+    action: str,
+    actor: Actor,
+    now: datetime,
+    *,
+    reason: str | None,
+    subject: UUID | None,
+    data: JsonObject | None,
+) -> None:
+    session.add(
+        AuditEntry(
+            id=entry_id,
+            action=action,
+            happened_at=now,
+            actor=actor.pseudonym,
+            actor_role=actor.role,
+            subject=subject,
+            reason=reason,
+            data=data or {},
+        )
+    )
