@@ -10,6 +10,8 @@ lock_timeout; keep statements that lock a table short.
 import sqlalchemy as sa
 from alembic import op
 
+from app.core.db import BigId, Document, UtcDateTime, transaction_number
+
 revision = "0020"
 down_revision = "0001"
 branch_labels = None
