@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_env_example_names_every_setting_and_no_other(examples: dict[str, str]) 
 
 def test_env_example_explains_every_setting_above_it() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    for above, line in zip(lines, lines[1:], strict=False):
+    for above, line in pairwise(lines):
         if match := LINE.fullmatch(line):
             assert above.startswith("# "), f"say above {match[1]} what it does"
 
