@@ -11,11 +11,16 @@ Rule = Callable[[Module], Iterator[str]]
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 50
 MIN_TEST_NAME_WORDS = 4
-# Import there what only some runs need, and say beside it what that saves.
-LAZY_IMPORTERS = {"app/cli.py"}
+# They import there what only some runs need; a comment beside each import says what that saves.
+LAZY_IMPORTERS = {
+    "app/cli.py",
+    "app/commands/serve.py",
+    "app/commands/server.py",
+    "app/commands/supervisor.py",
+}
 SKIPPING = {"skip", "skipif", "xfail", "importorskip"}
 SUPPRESSION = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma|pylint|ruff:|mypy:|fmt:\s*off|shellcheck)", re.IGNORECASE)
-REASONED = re.compile(r"# (?:type: ignore\[[\w,\- ]+\]|noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*)  # \S+")
+CODED = re.compile(r"# (?:type: ignore\[[\w,\- ]+\]|noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*)(?P<reason>  # \S+)?")
 PROMISES = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")
 
 
@@ -87,8 +92,12 @@ def imports_stand_on_top(module: Module) -> Iterator[str]:
 
 
 def suppressions_have_reasons(module: Module) -> Iterator[str]:
-    for line, comment in module.comments():
-        if SUPPRESSION.match(comment) and not REASONED.match(comment):
+    """The reason stands behind the code, or in a comment of its own on the line above."""
+    comments = dict(module.comments())
+    for line, comment in comments.items():
+        coded = CODED.match(comment)
+        is_explained_above = line - 1 in comments and not SUPPRESSION.match(comments[line - 1])
+        if SUPPRESSION.match(comment) and not (coded and (coded["reason"] or is_explained_above)):
             yield f"{module.path}:{line} {comment!r}: give the code in brackets and, after two spaces, `# the reason`"
 
 

@@ -61,5 +61,6 @@ def test_every_rule_has_an_offence_that_it_finds() -> None:
 
 
 def test_a_reasoned_suppression_is_accepted() -> None:
-    text = "x = 1  # type: " + "ignore[attr-defined]  # set by the framework\n"
-    assert list(rules.suppressions_have_reasons(Module.of(text))) == []
+    code = "x = 1  # type: " + "ignore[attr-defined]"
+    for text in (f"{code}  # set by the framework\n", f"# set by the framework\n{code}\n"):
+        assert list(rules.suppressions_have_reasons(Module.of(text))) == []
