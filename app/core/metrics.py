@@ -52,6 +52,12 @@ def exposition() -> bytes:
     return generate_latest(registry)
 
 
+def forget_process(pid: int) -> None:
+    """Take out of the gauges what a process that has ended held; its counters stay."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
 def observe_engine(engine: Engine) -> None:
     """Measure every statement of the engine and count the connections in use."""
     event.listen(engine, "before_cursor_execute", _note_start)
