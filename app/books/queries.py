@@ -1,11 +1,12 @@
 """Reading books: one by id, pages by keyset, suggestions; cost follows the page, never the library."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from types import NoneType
 
 from sqlalchemy import ColumnElement, Select, exists, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import undefer
 
 from app.books import identifiers, search
 from app.books.models import AccessPoint, Book, SourceRecord
@@ -78,9 +79,32 @@ async def suggest(session: AsyncSession, prefix: str) -> list[tuple[int, str]]:
     return [(row.id, row.title) for row in found]
 
 
-async def source_record(session: AsyncSession, source: str, control_number: str) -> SourceRecord | None:
-    statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number == control_number)
-    return (await session.scalars(statement)).one_or_none()
+async def source_records(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SourceRecord]:
+    """The kept source records, their bytes too, by (source, control number)."""
+    by_source: dict[str, list[str]] = {}
+    for source, number in keys:
+        by_source.setdefault(source, []).append(number)
+    found: dict[tuple[str, str], SourceRecord] = {}
+    for source, numbers in by_source.items():
+        statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number.in_(numbers))
+        for record in await session.scalars(statement.options(undefer(SourceRecord.record))):
+            found[source, record.control_number] = record
+    return found
+
+
+async def holders(session: AsyncSession, kind: str, keys: Collection[str]) -> dict[str, list[int]]:
+    """The books that have each of these access points and were not removed."""
+    if not keys:
+        return {}
+    statement = (
+        select(AccessPoint.key, AccessPoint.book_id)
+        .join(Book, Book.id == AccessPoint.book_id)
+        .where(AccessPoint.kind == kind, AccessPoint.key.in_(keys), Book.deleted_at.is_(None))
+    )
+    found: dict[str, list[int]] = {}
+    for key, book_id in await session.execute(statement):
+        found.setdefault(key, []).append(book_id)
+    return found
 
 
 def _conditions(session: AsyncSession, query: BookQuery) -> list[ColumnElement[bool]]:

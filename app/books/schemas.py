@@ -15,13 +15,20 @@ Sort = Literal["newest", "title"]
 
 
 class Contributor(Strict):
-    name: ShortLine
+    name: Line
     role: ShortLine = "author"
 
 
 class Classification(Strict):
     scheme: ShortLine
     value: ShortLine
+
+
+class OriginalScript(Strict):
+    """What a romanised field says in the script of the book itself."""
+
+    field: Literal["title", "contributor", "publisher", "place", "edition", "series", "subject", "summary"]
+    value: Line
 
 
 class IdentifierCreate(Strict):
@@ -40,7 +47,11 @@ class BookFields(Strict):
     """What both a new book and a change of one may hold."""
 
     subtitle: Line | None = None
+    sort_title: Annotated[Line | None, Field(description="Files the title where that is not its first word")] = None
+    alternative_titles: Annotated[list[Line], Field(max_length=100)] = []
+    original_script: Annotated[list[OriginalScript], Field(max_length=200)] = []
     contributors: Annotated[list[Contributor], Field(max_length=200)] = []
+    edition: Line | None = None
     publisher: Line | None = None
     place: Line | None = None
     year: Year | None = None
@@ -70,7 +81,11 @@ class BookDocument(Read):
 
     title: str
     subtitle: str | None
+    sort_title: str | None
+    alternative_titles: list[str]
+    original_script: list[OriginalScript]
     contributors: list[Contributor]
+    edition: str | None
     publisher: str | None
     place: str | None
     year: int | None

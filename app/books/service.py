@@ -71,9 +71,7 @@ async def change(
     """
     book = await _present(session, book_id)
     compare(book.version, if_match, lambda: read(book))
-    before = json.loads(book.document)
-    writable = {name: value for name, value in before.items() if name in BookCreate.model_fields}
-    writable["identifiers"] = [{"type": item["type"], "value": item["value"]} for item in before["identifiers"]]
+    writable = fields_of(book).model_dump()
     merged = writable | changes
     if merged == writable:
         return read(book)
@@ -149,29 +147,14 @@ async def hold(session: AsyncSession, *, book_id: int) -> Book:
     return await _present(session, book_id)
 
 
-async def keep_source(
-    session: AsyncSession,
-    *,
-    book_id: int,
-    source: str,
-    control_number: str,
-    digest: str,
-    record_format: str,
-    record: bytes,
-    now: datetime,
-) -> None:
-    """Keep the record that a book was made from, under the key by which an import finds it again."""
-    session.add(
-        SourceRecord(
-            book_id=book_id,
-            source=source,
-            control_number=control_number,
-            digest=digest,
-            format=record_format,
-            record=record,
-            imported_at=now,
-        )
-    )
+async def keep_sources(session: AsyncSession, *, records: Iterable[JsonObject], now: datetime) -> None:
+    """Keep the records that books were made from, under the keys by which an import finds them again.
+
+    Each has book_id, source, control_number, digest, format and record (its bytes).
+    """
+    rows = [{**record, "imported_at": now} for record in records]
+    if rows:
+        await session.execute(insert(SourceRecord), rows)
 
 
 async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | None:
@@ -184,6 +167,14 @@ async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | 
 
 def read(book: Book) -> BookRead:
     return BookRead.model_validate({"id": book.id, "version": book.version, **json.loads(book.document)}, strict=False)
+
+
+def fields_of(book: Book) -> BookCreate:
+    """The book's content as it would be sent to make it anew."""
+    stored = json.loads(book.document)
+    fields = {name: value for name, value in stored.items() if name in BookCreate.model_fields}
+    fields["identifiers"] = [{"type": item["type"], "value": item["value"]} for item in stored["identifiers"]]
+    return BookCreate.model_validate(fields)
 
 
 async def _present(session: AsyncSession, book_id: int) -> Book:
@@ -205,7 +196,7 @@ async def _rewrite(session: AsyncSession, book: Book, document: BookDocument) ->
 def _write(book: Book, document: BookDocument) -> list[JsonObject]:
     """Set the columns that follow from the document; returns its access points."""
     book.title = document.title
-    book.title_key = search.key(document.title) or document.title[: search.MAX_KEY_CHARACTERS]
+    book.title_key = search.key(document.sort_title or document.title) or document.title[: search.MAX_KEY_CHARACTERS]
     book.year = document.year
     book.suppressed = document.suppressed
     book.document = document.model_dump_json()
