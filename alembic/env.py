@@ -18,7 +18,7 @@ from app.users import models as users
 # Imported so that Base.metadata knows every table.
 FEATURES = (audit, auth, books, branches, charges, copies, policies, users)
 MIGRATION_LOCK = 7_301_550_612
-FULL_TEXT = ("books_fts", "ix_books_search_terms")
+FULL_TEXT = ("book_terms", "ix_book_terms")
 
 
 def include_name(name: str | None, type_: str, _parents: Any) -> bool:

@@ -12,7 +12,7 @@ class Book(Base):
     """One edition.
 
     `document` holds everything bibliographic: its public JSON without id and version, written with every change and
-    served as it stands. The columns beside it are what SQL sorts and filters by. `version` counts edits of
+    served as it stands. The columns beside it are what SQL sorts, filters and ranks by. `version` counts edits of
     bibliographic data only; copies, queues and popularity live outside it.
     """
 
@@ -26,6 +26,7 @@ class Book(Base):
     document: Mapped[str] = mapped_column(Text)
     search_terms: Mapped[str] = mapped_column(Text, deferred=True, deferred_raiseload=True)
     suppressed: Mapped[bool]
+    popularity: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -33,6 +34,7 @@ class Book(Base):
     __table_args__ = (
         Index("ix_books_title_key_id", "title_key", "id"),
         Index("ix_books_year_id", "year", "id"),
+        Index("ix_books_popularity_id", "popularity", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -40,8 +42,8 @@ class Book(Base):
 class AccessPoint(Base):
     """A name, topic, language or number by which a book is found; rewritten with the book.
 
-    `kind` is author, subject, language, series or an identifier's type; `key` is the folded value, `label` what a
-    person reads.
+    `kind` is author, name (an author without dates), subject (a whole heading), topic (a part of one), language,
+    series or an identifier's type; `key` is the folded value, `label` what a person reads.
     """
 
     __tablename__ = "access_points"
@@ -69,3 +71,11 @@ class SourceRecord(Base):
     imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
     __table_args__ = (Index("uq_source_records_source_control_number", "source", "control_number", unique=True),)
+
+
+class SearchWord(Base):
+    """The dictionary of words that books hold, by which a misspelt query is put right; it only grows."""
+
+    __tablename__ = "search_words"
+
+    word: Mapped[str] = mapped_column(Key, primary_key=True)

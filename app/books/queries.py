@@ -1,19 +1,28 @@
 """Reading books: one by id, pages by keyset, suggestions; cost follows the page, never the library."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from types import NoneType
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute, undefer
 
 from app.books import identifiers, search
 from app.books.models import AccessPoint, Book, SourceRecord
-from app.books.schemas import BookQuery
+from app.books.schemas import BookQuery, Facet
+from app.books.search import asking, finding, index, spelling
+from app.books.search.asking import Query
+from app.books.search.finding import Conditions
 from app.core.errors import BadRequest
 from app.core.pagination import Cursor, decode_cursor, question_of
 
 MAX_SUGGESTIONS = 10
+MAX_FACETS = 20
+MAX_COUNTED = finding.MAX_RESULTS
+MORE_THAN_RANKED = "Only the best 1,000 results are shown; add a word or a filter to narrow them."
 
 
 class NothingToSearch(BadRequest):
@@ -44,56 +53,190 @@ async def locked(session: AsyncSession, book_id: int) -> Book | None:
     return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
-async def page(
-    session: AsyncSession, query: BookQuery, *, where: Sequence[ColumnElement[bool]] = ()
-) -> tuple[list[Row], str | None]:
-    """One page and the cursor of the next. `where` holds conditions of features above (available, …).
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, the cursor of the next, the query that was answered instead, why there is no further page."""
+
+    rows: list[Row]
+    next: str | None
+    corrected: str | None = None
+    hint: str | None = None
+
+
+async def page(session: AsyncSession, query: BookQuery, *, where: Conditions = ()) -> Page:
+    """One page of what is asked. `where` holds conditions of features above (available, …).
+
+    Where nothing is found, a query that differs by one letter is answered instead, and told.
 
     Raises:
         InvalidCursor, StaleCursor: the cursor is forged or belongs to another question.
         NothingToSearch: `q` has no word in it.
     """
-    question = question_of(query.model_dump(exclude={"cursor", "limit", "include"}))
-    key = str if query.sort == "title" else NoneType
-    cursor = decode_cursor(query.cursor, question, key=key)
-    statement = select(Book.id, Book.version, Book.document, Book.title_key).where(
-        Book.deleted_at.is_(None), *_conditions(session, query), *where
+    asked = _asked(query)
+    conditions = [*_conditions(query), *where]
+    if asked is not None and query.sort in {None, "relevance"}:
+        return await _by_relevance(session, query, asked, conditions)
+    instead = None
+    if asked is not None and not await finding.candidates(session, asked, where=conditions, exactly=False, limit=1):
+        instead = await spelling.corrected(session, asked, where=conditions)
+    found = await _by_order(session, query, instead or asked, conditions)
+    return replace(found, corrected=instead.text if instead else None)
+
+
+async def found_ids(session: AsyncSession, query: BookQuery, *, where: Conditions = ()) -> list[int]:
+    """The books asked for, at most 1,000: the best with `q`, the newest without.
+
+    Raises:
+        NothingToSearch.
+    """
+    asked = _asked(query)
+    conditions = [*_conditions(query), *where]
+    if asked is None:
+        newest = select(Book.id).where(*conditions).order_by(Book.id.desc()).limit(finding.MAX_RESULTS)
+        return list(await session.scalars(newest))
+    best, _ = await _ranked(session, asked, conditions)
+    return [book_id for _, book_id in best]
+
+
+async def facets(session: AsyncSession, book_ids: Sequence[int]) -> dict[str, list[Facet]]:
+    """The languages, authors, subjects and years that these books have in common."""
+    number = func.count()
+    statement = (
+        select(AccessPoint.kind, AccessPoint.key, func.min(AccessPoint.label), number)
+        .where(finding.among(session, AccessPoint.book_id, book_ids), AccessPoint.kind.in_(_FACETS))
+        .group_by(AccessPoint.kind, AccessPoint.key)
+        .order_by(number.desc(), AccessPoint.key)
     )
+    found: dict[str, list[Facet]] = {name: [] for name in _FACETS.values()}
+    for kind, _, label, count in await session.execute(statement):
+        listed = found[_FACETS[kind]]
+        if len(listed) < MAX_FACETS:
+            listed.append(Facet(value=label, label=label, count=count))
+    years = (
+        select(Book.year, number)
+        .where(finding.among(session, Book.id, book_ids), Book.year.is_not(None))
+        .group_by(Book.year)
+        .order_by(number.desc(), Book.year.desc())
+        .limit(MAX_FACETS)
+    )
+    listed = [Facet(value=str(year), label=str(year), count=count) for year, count in await session.execute(years)]
+    return {**found, "year": listed}
+
+
+async def _ranked(
+    session: AsyncSession, asked: Query, conditions: Conditions
+) -> tuple[list[tuple[int, int]], Query | None]:
+    """The best books; if there are none, those of a query that differs by a letter, and that query."""
+    best = await finding.ranked(session, asked, where=conditions)
+    if best or (instead := await spelling.corrected(session, asked, where=conditions)) is None:
+        return best, None
+    return await finding.ranked(session, instead, where=conditions), instead
+
+
+async def _by_relevance(session: AsyncSession, query: BookQuery, asked: Query, conditions: Conditions) -> Page:
+    question = _question(query)
+    cursor = decode_cursor(query.cursor, question, key=int)
+    best, instead = await _ranked(session, asked, conditions)
+    corrected = instead.text if instead else None
+    start = bisect_right(best, (-int(cursor.key or 0), -int(cursor.id)), key=_descending) if cursor else 0
+    wanted = best[start : start + query.limit]
+    statement = select(Book.id, Book.version, Book.document)
+    found = await session.execute(statement.where(Book.id.in_([book_id for _, book_id in wanted])))
+    rows = {row.id: Row(row.id, row.version, row.document) for row in found}
+    ordered = [rows[book_id] for _, book_id in wanted if book_id in rows]
+    if start + query.limit < len(best):
+        return Page(ordered, Cursor(*wanted[-1]).encode(question), corrected)
+    return Page(ordered, None, corrected, hint=MORE_THAN_RANKED if len(best) == finding.MAX_RESULTS else None)
+
+
+def _descending(ranked: tuple[int, int]) -> tuple[int, int]:
+    return -ranked[0], -ranked[1]
+
+
+async def _by_order(session: AsyncSession, query: BookQuery, asked: Query | None, conditions: Conditions) -> Page:
+    """By title, newness or popularity, without end."""
+    question = _question(query)
+    column, key_type = _ORDERS.get(query.sort or "newest", (None, NoneType))
+    cursor = decode_cursor(query.cursor, question, key=key_type)
+    key = null().label("key") if column is None else column.label("key")
+    statement = select(Book.id, Book.version, Book.document, key).where(*conditions)
+    if asked is not None:
+        statement = statement.join(index.table_of(session), index.book_id(session) == Book.id)
+        statement = statement.where(index.holds(session, asked, exactly=False))
     statement = _ordered(statement, query.sort, cursor).limit(query.limit + 1)
     found = (await session.execute(statement)).all()
     rows = [Row(row.id, row.version, row.document) for row in found[: query.limit]]
     if len(found) <= query.limit:
-        return rows, None
+        return Page(rows, None)
     last = found[query.limit - 1]
-    return rows, Cursor(last.title_key if query.sort == "title" else None, last.id).encode(question)
+    return Page(rows, Cursor(last.key, last.id).encode(question))
 
 
-async def suggest(session: AsyncSession, prefix: str) -> list[tuple[int, str]]:
-    """Up to ten visible books whose words begin so, as (id, title)."""
-    condition = search.matching(prefix, is_sqlite=_is_sqlite(session))
-    if condition is None:
+async def suggest(session: AsyncSession, typed: str) -> list[tuple[int, str]]:
+    """Up to ten visible books as (id, title): first titles that begin so, then books whose words do."""
+    asked = asking.read(typed)
+    if asked is None:
         return []
-    statement = select(Book.id, Book.title).where(condition, Book.deleted_at.is_(None), Book.suppressed.is_(False))
-    found = await session.execute(statement.order_by(Book.id.desc()).limit(MAX_SUGGESTIONS))
-    return [(row.id, row.title) for row in found]
+    visible = [Book.deleted_at.is_(None), Book.suppressed.is_(False)]
+    ids = await finding.beginning_with(session, asked, where=visible, limit=MAX_SUGGESTIONS)
+    if len(ids) < MAX_SUGGESTIONS:
+        more = await finding.candidates(session, asked, where=visible, exactly=False, limit=2 * MAX_SUGGESTIONS)
+        ids = list(dict.fromkeys([*ids, *more]))[:MAX_SUGGESTIONS]
+    found = await session.execute(select(Book.id, Book.title).where(Book.id.in_(ids)))
+    titles = {row.id: row.title for row in found}
+    return [(book_id, titles[book_id]) for book_id in ids if book_id in titles]
 
 
-async def source_record(session: AsyncSession, source: str, control_number: str) -> SourceRecord | None:
-    statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number == control_number)
-    return (await session.scalars(statement)).one_or_none()
+async def source_records(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SourceRecord]:
+    """The kept source records, their bytes too, by (source, control number)."""
+    by_source: dict[str, list[str]] = {}
+    for source, number in keys:
+        by_source.setdefault(source, []).append(number)
+    found: dict[tuple[str, str], SourceRecord] = {}
+    for source, numbers in by_source.items():
+        statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number.in_(numbers))
+        for record in await session.scalars(statement.options(undefer(SourceRecord.record))):
+            found[source, record.control_number] = record
+    return found
 
 
-def _conditions(session: AsyncSession, query: BookQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Book.suppressed.is_(bool(query.suppressed))]
-    if query.q is not None:
-        isbn = identifiers.isbn_in(query.q)
-        matching = search.matching(query.q, is_sqlite=_is_sqlite(session))
-        if matching is None:
-            raise NothingToSearch
-        conditions.append(or_(_has("isbn", isbn), matching) if isbn else matching)
-    for kind, value in (("author", query.author), ("subject", query.subject), ("language", query.language)):
-        if value is not None:
-            conditions.append(_has(kind, search.key(value)))
+async def holders(session: AsyncSession, kind: str, keys: Collection[str]) -> dict[str, list[int]]:
+    """The books that have each of these access points and were not removed."""
+    if not keys:
+        return {}
+    statement = (
+        select(AccessPoint.key, AccessPoint.book_id)
+        .join(Book, Book.id == AccessPoint.book_id)
+        .where(AccessPoint.kind == kind, AccessPoint.key.in_(keys), Book.deleted_at.is_(None))
+    )
+    found: dict[str, list[int]] = {}
+    for key, book_id in await session.execute(statement):
+        found.setdefault(key, []).append(book_id)
+    return found
+
+
+def _asked(query: BookQuery) -> Query | None:
+    if query.q is None:
+        return None
+    asked = asking.read(query.q)
+    if asked is None:
+        raise NothingToSearch
+    isbn = identifiers.isbn_in(query.q)
+    return (asking.number(isbn) if isbn else asked).in_language(query.language)
+
+
+def _question(query: BookQuery) -> str:
+    return question_of(query.model_dump(exclude={"cursor", "limit", "include"}))
+
+
+def _conditions(query: BookQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = [Book.deleted_at.is_(None), Book.suppressed.is_(bool(query.suppressed))]
+    filters = (
+        (("author", "name"), query.author),
+        (("subject", "topic"), query.subject),
+        (("language",), query.language),
+    )
+    conditions += [_has(kinds, search.key(value)) for kinds, value in filters if value is not None]
     if query.year_from is not None:
         conditions.append(Book.year >= query.year_from)
     if query.year_to is not None:
@@ -101,30 +244,37 @@ def _conditions(session: AsyncSession, query: BookQuery) -> list[ColumnElement[b
     return conditions
 
 
-def _has(kind: str, value: str) -> ColumnElement[bool]:
-    return exists().where(AccessPoint.kind == kind, AccessPoint.key == value, AccessPoint.book_id == Book.id)
+def _has(kinds: Sequence[str], value: str) -> ColumnElement[bool]:
+    return exists().where(AccessPoint.kind.in_(kinds), AccessPoint.key == value, AccessPoint.book_id == Book.id)
 
 
-def _ordered(statement: Select[int, int, str, str], sort: str, cursor: Cursor | None) -> Select[int, int, str, str]:
+def _ordered(statement: Select[Any], sort: str | None, cursor: Cursor | None) -> Select[Any]:
     if sort == "title":
         if cursor:
             statement = statement.where(tuple_(Book.title_key, Book.id) > (cursor.key, cursor.id))
         return statement.order_by(Book.title_key, Book.id)
+    if sort == "popularity":
+        if cursor:
+            statement = statement.where(tuple_(Book.popularity, Book.id) < (cursor.key, cursor.id))
+        return statement.order_by(Book.popularity.desc(), Book.id.desc())
     if cursor:
         statement = statement.where(Book.id < cursor.id)
     return statement.order_by(Book.id.desc())
 
 
-def _is_sqlite(session: AsyncSession) -> bool:
-    return session.get_bind().dialect.name == "sqlite"
-
-
 async def after(session: AsyncSession, *, after_id: int, limit: int) -> Sequence[Book]:
-    """The next books by id, removed ones too, locked: whoever rewrites them must not undo a change made meanwhile."""
-    statement = select(Book).where(Book.id > after_id).order_by(Book.id).limit(limit).with_for_update(key_share=True)
-    return (await session.scalars(statement)).all()
+    """The next books by id, locked, removed ones too."""
+    statement = select(Book).where(Book.id > after_id).order_by(Book.id).limit(limit)
+    return (await session.scalars(statement.with_for_update(key_share=True))).all()
 
 
 async def last_id(session: AsyncSession) -> int:
     """The highest id given so far to a book that is stored; 0 without any."""
     return await session.scalar(select(func.max(Book.id))) or 0
+
+
+_FACETS: Final = {"language": "language", "author": "author", "topic": "subject"}
+_ORDERS: Final[dict[str, tuple[InstrumentedAttribute[Any], type]]] = {
+    "title": (Book.title_key, str),
+    "popularity": (Book.popularity, int),
+}

@@ -1,7 +1,9 @@
 """The catalogue: adding, changing, removing and restoring books. Every change writes the document and what finds it."""
 
 import json
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.books import identifiers, queries, search
 from app.books.models import AccessPoint, Book, SourceRecord
 from app.books.schemas import BookCreate, BookDocument, BookRead, IdentifierRead
+from app.books.search import index, spelling
+from app.books.search.terms import Terms, terms_of
 from app.core import metrics
 from app.core.db import on_commit
 from app.core.errors import Conflict, Gone, NotFound
@@ -45,17 +49,14 @@ async def add(session: AsyncSession, *, data: BookCreate, now: datetime) -> Book
 async def add_many(session: AsyncSession, *, books: Iterable[BookCreate], now: datetime) -> list[Book]:
     """Put books into the catalogue in their order, with as few statements as the database allows."""
     added: list[Book] = []
-    points: dict[int, list[JsonObject]] = {}
+    found_by: list[Access] = []
     for data in books:
-        document = _document(data.model_dump(), created_at=now, updated_at=now)
-        book = Book(version=1, created_at=now, updated_at=now)
-        points[len(added)] = _write(book, document)
+        book = Book(version=1, popularity=0, created_at=now, updated_at=now)
+        found_by.append(_write(book, _document(data.model_dump(), created_at=now, updated_at=now)))
         added.append(book)
     session.add_all(added)
     await session.flush()
-    rows = [{"book_id": added[index].id, **point} for index, found in points.items() for point in found]
-    if rows:
-        await session.execute(insert(AccessPoint), rows)
+    await _index(session, {book.id: access for book, access in zip(added, found_by, strict=True)}, are_new=True)
     on_commit(session, lambda: metrics.books_created_total.inc(len(added)))
     return added
 
@@ -71,9 +72,7 @@ async def change(
     """
     book = await _present(session, book_id)
     compare(book.version, if_match, lambda: read(book))
-    before = json.loads(book.document)
-    writable = {name: value for name, value in before.items() if name in BookCreate.model_fields}
-    writable["identifiers"] = [{"type": item["type"], "value": item["value"]} for item in before["identifiers"]]
+    writable = fields_of(book).model_dump()
     merged = writable | changes
     if merged == writable:
         return read(book)
@@ -149,41 +148,38 @@ async def hold(session: AsyncSession, *, book_id: int) -> Book:
     return await _present(session, book_id)
 
 
-async def keep_source(
-    session: AsyncSession,
-    *,
-    book_id: int,
-    source: str,
-    control_number: str,
-    digest: str,
-    record_format: str,
-    record: bytes,
-    now: datetime,
-) -> None:
-    """Keep the record that a book was made from, under the key by which an import finds it again."""
-    session.add(
-        SourceRecord(
-            book_id=book_id,
-            source=source,
-            control_number=control_number,
-            digest=digest,
-            format=record_format,
-            record=record,
-            imported_at=now,
-        )
-    )
+async def keep_sources(session: AsyncSession, *, records: Iterable[JsonObject], now: datetime) -> None:
+    """Keep the records that books were made from, under the keys by which an import finds them again.
+
+    Each has book_id, source, control_number, digest, format and record (its bytes).
+    """
+    rows = [{**record, "imported_at": now} for record in records]
+    if rows:
+        await session.execute(insert(SourceRecord), rows)
 
 
 async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | None:
-    """Write documents' keys and terms anew for the next `limit` books; the last id, or None when all are done."""
+    """Write keys and terms anew for the next `limit` books by id; the last id, or None when all are done.
+
+    Locks those books; searches see the old terms until the commit.
+    """
     books = await queries.after(session, after_id=after_id, limit=limit)
-    for book in books:
-        await _rewrite(session, book, BookDocument.model_validate_json(book.document))
+    access = {book.id: _write(book, BookDocument.model_validate_json(book.document)) for book in books}
+    await session.flush()
+    await _index(session, access, are_new=False)
     return books[-1].id if books else None
 
 
 def read(book: Book) -> BookRead:
     return BookRead.model_validate({"id": book.id, "version": book.version, **json.loads(book.document)}, strict=False)
+
+
+def fields_of(book: Book) -> BookCreate:
+    """The book's content as it would be sent to make it anew."""
+    stored = json.loads(book.document)
+    fields = {name: value for name, value in stored.items() if name in BookCreate.model_fields}
+    fields["identifiers"] = [{"type": item["type"], "value": item["value"]} for item in stored["identifiers"]]
+    return BookCreate.model_validate(fields)
 
 
 async def _present(session: AsyncSession, book_id: int) -> Book:
@@ -195,22 +191,38 @@ async def _present(session: AsyncSession, book_id: int) -> Book:
     return book
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What finds a book: its access points and its indexed terms."""
+
+    points: list[JsonObject]
+    terms: Terms
+
+
 async def _rewrite(session: AsyncSession, book: Book, document: BookDocument) -> None:
-    points = _write(book, document)
-    await session.execute(delete(AccessPoint).where(AccessPoint.book_id == book.id))
-    if points:
-        await session.execute(insert(AccessPoint), [{"book_id": book.id, **point} for point in points])
+    await _index(session, {book.id: _write(book, document)}, are_new=False)
 
 
-def _write(book: Book, document: BookDocument) -> list[JsonObject]:
-    """Set the columns that follow from the document; returns its access points."""
+async def _index(session: AsyncSession, access: dict[int, Access], *, are_new: bool) -> None:
+    if not are_new:
+        await session.execute(delete(AccessPoint).where(AccessPoint.book_id.in_(access)))
+    rows = [{"book_id": book_id, **point} for book_id, found in access.items() for point in found.points]
+    if rows:
+        await session.execute(insert(AccessPoint), rows)
+    await index.put(session, {book_id: found.terms for book_id, found in access.items()}, are_new=are_new)
+    await spelling.learn(session, set().union(*(found.terms.words for found in access.values())))
+
+
+def _write(book: Book, document: BookDocument) -> Access:
+    """Set the columns that follow from the document; returns what else finds it."""
+    terms = terms_of(document)
     book.title = document.title
-    book.title_key = search.key(document.title) or document.title[: search.MAX_KEY_CHARACTERS]
+    book.title_key = search.key(document.sort_title or document.title) or document.title[: search.MAX_KEY_CHARACTERS]
     book.year = document.year
     book.suppressed = document.suppressed
     book.document = document.model_dump_json()
-    book.search_terms = search.terms(_searchable(document))
-    return _access_points(document)
+    book.search_terms = terms.ranked
+    return Access(_access_points(document), terms)
 
 
 def _document(fields: dict[str, Any], *, created_at: datetime, updated_at: datetime) -> BookDocument:
@@ -225,20 +237,26 @@ def _identifier(kind: Any, value: str) -> IdentifierRead:
     return IdentifierRead(type=kind, value=value, normalized=normalized, valid=normalized is not None)
 
 
-def _searchable(document: BookDocument) -> Iterable[str]:
-    yield document.title
-    yield document.subtitle or ""
-    yield from (contributor.name for contributor in document.contributors)
-    yield from document.series
-    yield from document.subjects
-    yield from (number.normalized or number.value for number in document.identifiers)
-
-
 def _access_points(document: BookDocument) -> list[JsonObject]:
-    labels = [("author", contributor.name) for contributor in document.contributors]
-    labels += [("subject", subject) for subject in document.subjects]
-    labels += [("series", series) for series in document.series]
+    labels: list[tuple[str, str]] = []
+    for contributor in document.contributors:
+        labels.append(("author", contributor.name))
+        # An author is also found without the years of his life.
+        if (bare := _LIFE.sub("", contributor.name)) != contributor.name:
+            labels.append(("name", bare))
+    for subject in document.subjects:
+        topics = subject.split(" -- ")
+        labels += [("topic", topic) for topic in topics]
+        if len(topics) > 1:
+            labels.append(("subject", subject))
+    # A series is found whatever the number of the volume.
+    labels += [("series", series.partition(" ; ")[0]) for series in document.series]
     labels += [("language", language) for language in document.languages]
     points = {(kind, search.key(label)): label for kind, label in labels}
     points |= {(number.type, number.normalized): number.value for number in document.identifiers if number.normalized}
     return [{"kind": kind, "key": key, "label": label} for (kind, key), label in points.items() if key]
+
+
+_LIFE: Final = re.compile(
+    r",? (?:b\.|d\.|ca\.|fl\.|active|born|died)? ?\(?[0-9]{3,4}\??(?: ?- ?(?:ca\. )?[0-9]{0,4}\??)?\)?$"
+)

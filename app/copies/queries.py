@@ -1,12 +1,13 @@
 """Reading copies: of a book, by barcode, and the live counts of availability."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import Book
+from app.books.search.finding import among
 from app.copies.models import Copy, CopyStatus
 from app.core.pagination import Cursor, decode_cursor, question_of
 
@@ -46,9 +47,39 @@ async def page(
     return found[:limit], Cursor(None, found[limit - 1].id).encode(question)
 
 
-def has_available() -> ColumnElement[bool]:
-    """The condition that a book has a copy on the shelf now."""
-    return exists().where(Copy.book_id == Book.id, Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
+def has_available(*, branch_id: str | None = None) -> ColumnElement[bool]:
+    """The condition that a book has a copy on the shelf now, of this branch if one is named."""
+    return _has(Copy.status == CopyStatus.AVAILABLE, branch_id)
+
+
+def has_any(*, branch_id: str) -> ColumnElement[bool]:
+    """The condition that a book has a copy that belongs to this branch and is not gone."""
+    return _has(Copy.status.not_in(GONE), branch_id)
+
+
+def _has(condition: ColumnElement[bool], branch_id: str | None) -> ColumnElement[bool]:
+    found = exists().where(Copy.book_id == Book.id, condition, Copy.deleted_at.is_(None))
+    return found if branch_id is None else found.where(Copy.branch_id == branch_id)
+
+
+async def by_branch(session: AsyncSession, book_ids: Sequence[int]) -> list[tuple[str, int]]:
+    """How many of these books each branch has copies of, the most first."""
+    number = func.count(Copy.book_id.distinct())
+    statement = (
+        select(Copy.branch_id, number)
+        .where(among(session, Copy.book_id, book_ids), Copy.deleted_at.is_(None), Copy.status.not_in(GONE))
+        .group_by(Copy.branch_id)
+        .order_by(number.desc(), Copy.branch_id)
+    )
+    return [(branch, int(count)) for branch, count in await session.execute(statement)]
+
+
+async def count_available(session: AsyncSession, book_ids: Sequence[int]) -> int:
+    """How many of these books have a copy on the shelf now."""
+    statement = select(func.count(Copy.book_id.distinct())).where(
+        among(session, Copy.book_id, book_ids), Copy.deleted_at.is_(None), Copy.status == CopyStatus.AVAILABLE
+    )
+    return await session.scalar(statement) or 0
 
 
 async def counts(session: AsyncSession, book_ids: Collection[int]) -> dict[int, tuple[int, int]]:

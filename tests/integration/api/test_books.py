@@ -221,7 +221,7 @@ async def test_suggestions_complete_the_last_word(librarian: Person, client: htt
     for title in ("Dune", "Dunwich horror", "Emma"):
         await librarian.client.post("/api/v1/books", json={"title": title})
     found = (await client.get("/api/v1/books/suggest?q=dun")).json()["items"]
-    assert [item["title"] for item in found] == ["Dunwich horror", "Dune"]
+    assert [item["title"] for item in found] == ["Dune", "Dunwich horror"]
     assert (await client.get("/api/v1/books/suggest?q=...")).json() == {"items": []}
 
 

@@ -1,9 +1,11 @@
 """Books: the catalogue over HTTP."""
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
+from sqlalchemy import ColumnElement
 
 from app.api.deps import (
     CatalogueEditor,
@@ -19,15 +21,18 @@ from app.api.deps import (
 from app.api.errors import problems
 from app.api.responses import next_link, tagged, versioned
 from app.api.v1.endpoints.copies import branch_for
+from app.auth.service import Identity
 from app.books import queries
 from app.books import service as books
 from app.books.schemas import (
     Availability,
     BookCreate,
+    BookFacets,
     BookPage,
     BookQuery,
     BookRead,
     BookUpdate,
+    Facet,
     Suggestion,
     Suggestions,
 )
@@ -57,22 +62,34 @@ class InvalidIds(BadRequest):
     responses=problems(InvalidCursor, StaleCursor, queries.NothingToSearch, *_STAFF),
 )
 async def list_books(request: Request, session: Reading, who: Who, query: Annotated[BookQuery, Query()]) -> Response:
-    """Find books; newest first unless `sort` says otherwise. Suppressed ones are for librarians only."""
-    if query.suppressed is not None and not (who and who.is_staff):
-        raise Forbidden if who else Unauthorized
-    where = []
-    if query.available is not None:
-        where.append(copy_queries.has_available() if query.available else ~copy_queries.has_available())
-    rows, cursor = await queries.page(session, query, where=where)
+    """Find books: with `q` the best first, else the newest, unless `sort` says otherwise.
+
+    Suppressed ones are for librarians only.
+    """
+    page = await queries.page(session, query, where=_conditions(query, who))
+    rows, cursor = page.rows, page.next
     live = query.include == "availability"
     counts = await copies.availability(session, book_ids=[row.id for row in rows]) if live and rows else {}
     items = ",".join(row.json(availability=counts[row.id].model_dump_json()) if live else row.json() for row in rows)
-    following = "null" if cursor is None else f'"{cursor}"'
-    response = tagged(request, f'{{"items":[{items}],"next":{following}}}')
+    members = json.dumps({"next": cursor, "corrected": page.corrected, "hint": page.hint}, ensure_ascii=False)
+    response = tagged(request, f'{{"items":[{items}],{members[1:-1]}}}')
     response.headers.update(next_link(request, cursor))
     if live or query.available is not None:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _conditions(query: BookQuery, who: Identity | None) -> list[ColumnElement[bool]]:
+    """What the query asks of copies, after a look at whether it may be asked at all."""
+    if query.suppressed is not None and not (who and who.is_staff):
+        raise Forbidden if who else Unauthorized
+    where = []
+    if query.available is not None:
+        on_shelf = copy_queries.has_available(branch_id=query.branch)
+        where.append(on_shelf if query.available else ~on_shelf)
+    if query.branch is not None and not query.available:
+        where.append(copy_queries.has_any(branch_id=query.branch))
+    return where
 
 
 @router.post("", status_code=status.HTTP_201_CREATED, responses=problems(*_STAFF))
@@ -92,6 +109,25 @@ async def suggest_books(session: Reading, q: Annotated[str, Query(min_length=1, 
     """Up to ten titles whose words begin with what was typed so far."""
     found = await queries.suggest(session, q)
     return Suggestions(items=[Suggestion(id=book_id, title=title) for book_id, title in found])
+
+
+@router.get("/facets", responses=problems(queries.NothingToSearch, *_STAFF))
+async def book_facets(
+    session: Reading, who: Who, response: Response, query: Annotated[BookQuery, Query()]
+) -> BookFacets:
+    """What the books found have in common, to narrow the search by; of at most 1,000 of them."""
+    ids = await queries.found_ids(session, query, where=_conditions(query, who))
+    common = await queries.facets(session, ids)
+    by_branch = await copy_queries.by_branch(session, ids)
+    names = {branch.id: branch.name for branch in await branches.all_open(session)}
+    response.headers["Cache-Control"] = "no-store"
+    return BookFacets(
+        count=len(ids),
+        is_capped=len(ids) >= queries.MAX_COUNTED,
+        branch=[Facet(value=branch, label=names.get(branch, branch), count=n) for branch, n in by_branch],
+        available=await copy_queries.count_available(session, ids),
+        **common,
+    )
 
 
 @router.get("/availability", responses=problems(InvalidIds))

@@ -1,0 +1,94 @@
+"""Finding: the books that answer a query, best first, at a cost that the page sets and not the library.
+
+At most MAX_RESULTS books are ranked. More common queries are cut to the newest of those that match, after the books
+whose title begins with the query; where even looking at all matches would cost, only the newest books are looked at.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.books.models import Book
+from app.books.search import index
+from app.books.search.analyser import key
+from app.books.search.asking import STOP_WORDS, Query
+from app.books.search.ranking import ALL_EXACT, score
+
+MAX_RESULTS: Final = 1_000
+MAX_TITLES: Final = 200
+# PostgreSQL: up to so many matches are fetched and sorted; beyond, the newest books are walked through.
+MAX_SORTED: Final = 5_000
+MAX_WALKED: Final = 20_000
+_POPULARITY_BITS: Final = 32
+LAST: Final = "\U0010ffff"
+
+Conditions = Sequence[ColumnElement[bool]]
+
+
+async def ranked(session: AsyncSession, query: Query, *, where: Conditions) -> list[tuple[int, int]]:
+    """Up to MAX_RESULTS books as (rank, id), best first.
+
+    Rank holds the score and, below it, the popularity, so that one number orders both.
+    """
+    exact = await candidates(session, query, where=where, exactly=True)
+    titles = await beginning_with(session, query, where=where, limit=MAX_TITLES)
+    found = dict.fromkeys([*titles, *exact])
+    if len(found) < MAX_RESULTS:
+        found |= dict.fromkeys(await candidates(session, query, where=where, exactly=False))
+    ids = list(found)[: MAX_RESULTS + MAX_TITLES]
+    if not ids:
+        return []
+    points = score(query) + case((among(session, Book.id, exact), ALL_EXACT), else_=0)
+    rows = await session.execute(select(Book.id, points, Book.popularity).where(among(session, Book.id, ids)))
+    best = sorted((((int(points) << _POPULARITY_BITS) + popularity, book_id) for book_id, points, popularity in rows))
+    return best[::-1][:MAX_RESULTS]
+
+
+async def candidates(
+    session: AsyncSession, query: Query, *, where: Conditions, exactly: bool, limit: int = MAX_RESULTS
+) -> list[int]:
+    """The newest books that hold everything asked, at most `limit`."""
+    book_id = index.book_id(session)
+    statement = (
+        select(book_id).join(Book, Book.id == book_id).where(index.holds(session, query, exactly=exactly), *where)
+    )
+    if index.is_sqlite(session):
+        return list(await session.scalars(statement.order_by(book_id.desc()).limit(limit)))
+    # A GIN index gives no order: with few matches all are fetched, with many the newest books are walked through.
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    found = sorted(await session.scalars(statement.limit(MAX_SORTED + 1)), reverse=True)
+    if len(found) <= MAX_SORTED:
+        return found[:limit]
+    newest = select(func.max(Book.id)).scalar_subquery()
+    walked = statement.where(book_id > newest - MAX_WALKED).order_by(book_id.desc()).limit(limit)
+    await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+    found = list(await session.scalars(walked))
+    await session.execute(text("SET LOCAL enable_bitmapscan = on"))
+    return found
+
+
+def among(session: AsyncSession, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:
+    """The condition that the column is one of these ids, as one parameter however many they are."""
+    if index.is_sqlite(session):
+        listed = text("SELECT value FROM json_each(:ids)").bindparams(
+            bindparam("ids", json.dumps(list(ids)), unique=True)
+        )
+        return column.in_(listed.columns(Book.id).scalar_subquery())
+    return column == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
+
+
+async def beginning_with(session: AsyncSession, query: Query, *, where: Conditions, limit: int) -> list[int]:
+    """Books whose title begins with the words asked, found by the order of titles; with its article or without."""
+    if any(clause.is_quoted for clause in query.clauses):
+        return []
+    words = list(query.words)
+    while len(words) > 1 and words[0] in STOP_WORDS:
+        words.pop(0)
+    first = key(" ".join(words))
+    statement = select(Book.id).where(Book.title_key >= first, Book.title_key < first + LAST, *where)
+    return list(await session.scalars(statement.order_by(Book.title_key, Book.id).limit(limit)))

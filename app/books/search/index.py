@@ -1,0 +1,98 @@
+"""The index: what books hold, kept by the database's own full text, written and asked in lexemes of ours.
+
+One of the few modules that ask which database it is. PostgreSQL gets a tsvector literal with our lexemes and
+positions, never passing its text parser; SQLite gets our lexemes parted by spaces in an FTS5 table whose tokenizer
+only splits at them. Neither folds, stems or drops anything (docs/adr/0010-one-analyser.md).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, TableClause, bindparam, column, delete, insert, literal_column, table, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.books.search.asking import Clause, Query
+from app.books.search.terms import BREAK, Terms
+
+# Source: PostgreSQL manual, "Text Search Types, limits".
+MAX_POSITION: Final = 16_383
+MAX_POSITIONS: Final = 255
+
+
+def is_sqlite(session: AsyncSession) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+async def put(session: AsyncSession, terms: Mapping[int, Terms], *, are_new: bool) -> None:
+    """Index books by id; `are_new` if none of them is indexed yet."""
+    if not terms:
+        return
+    if is_sqlite(session):
+        if not are_new:
+            await session.execute(delete(_fts).where(_fts.c.rowid.in_(terms)))
+        await session.execute(
+            insert(_fts), [{"rowid": book_id, "terms": " ".join(found.indexed)} for book_id, found in terms.items()]
+        )
+        return
+    if not are_new:
+        await session.execute(delete(_vectors).where(_vectors.c.book_id.in_(terms)))
+    rows = [{"book_id": book_id, "vector": _vector(found)} for book_id, found in terms.items()]
+    await session.execute(_PUT_VECTORS, rows)
+
+
+def table_of(session: AsyncSession) -> TableClause:
+    """The index, to be joined with books."""
+    return _fts if is_sqlite(session) else _vectors
+
+
+def book_id(session: AsyncSession) -> ColumnElement[int]:
+    """The index's column that holds a book's id."""
+    return _fts.c.rowid if is_sqlite(session) else _vectors.c.book_id
+
+
+def holds(session: AsyncSession, query: Query, *, exactly: bool) -> ColumnElement[bool]:
+    """The condition that an index row holds everything asked; `exactly` without other forms and unfinished words."""
+    if is_sqlite(session):
+        expression = " AND ".join(_fts_clause(clause, exactly=exactly) for clause in query.clauses)
+        return literal_column("book_terms").op("MATCH", is_comparison=True)(bindparam(None, expression))
+    expression = " & ".join(_ts_clause(clause, exactly=exactly) for clause in query.clauses)
+    vector: ColumnElement[Any] = _vectors.c.vector
+    return vector.op("@@", is_comparison=True)(text("CAST(:ts_query AS tsquery)").bindparams(ts_query=expression))
+
+
+def _fts_clause(clause: Clause, *, exactly: bool) -> str:
+    phrase = f'"{" ".join(clause.words)}"'
+    if exactly:
+        return phrase
+    found = [f'"{lexeme}"' for lexeme in clause.alternatives()] if clause.has_forms else [phrase]
+    if clause.is_open:
+        found.append(f"{phrase} *")
+    return f"({' OR '.join(found)})"
+
+
+def _ts_clause(clause: Clause, *, exactly: bool) -> str:
+    phrase = " <-> ".join(f"'{word}'" for word in clause.words)
+    if exactly:
+        return f"({phrase})"
+    found = [f"'{lexeme}'" for lexeme in clause.alternatives()] if clause.has_forms else [f"({phrase})"]
+    if clause.is_open:
+        found.append(f"({phrase}:*)")
+    return f"({' | '.join(found)})"
+
+
+def _vector(terms: Terms) -> str:
+    """The tsvector literal: each lexeme with its places in the stream."""
+    places: dict[str, list[int]] = {}
+    for place, lexeme in enumerate(terms.indexed, 1):
+        if lexeme != BREAK:
+            found = places.setdefault(lexeme, [])
+            if place <= MAX_POSITION and len(found) < MAX_POSITIONS:
+                found.append(place)
+    return " ".join(
+        f"'{lexeme}':{','.join(map(str, found))}" if found else f"'{lexeme}'" for lexeme, found in places.items()
+    )
+
+
+_fts: Final = table("book_terms", column("rowid"), column("terms"))
+_vectors: Final = table("book_terms", column("book_id"), column("vector"))
+_PUT_VECTORS: Final = text("INSERT INTO book_terms (book_id, vector) VALUES (:book_id, CAST(:vector AS tsvector))")

@@ -1,0 +1,1 @@
+"""MARC 21: bytes to records, records to books and back."""
