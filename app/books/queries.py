@@ -1,6 +1,6 @@
 """Reading books: one by id, pages by keyset, suggestions; cost follows the page, never the library."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import NoneType
 
@@ -44,6 +44,18 @@ async def locked(session: AsyncSession, book_id: int) -> Book | None:
     return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
 
 
+async def shared(session: AsyncSession, book_id: int) -> Book | None:
+    """The book, with a lock that others may share but that no merge and no removal passes."""
+    statement = select(Book).where(Book.id == book_id).with_for_update(read=True, key_share=True)
+    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+
+
+async def locked_pair(session: AsyncSession, first_id: int, second_id: int) -> dict[int, Book]:
+    """Two books, locked against everybody, the lower id first."""
+    statement = select(Book).where(Book.id.in_((first_id, second_id))).order_by(Book.id).with_for_update()
+    return {book.id: book for book in await session.scalars(statement, execution_options={"populate_existing": True})}
+
+
 async def page(
     session: AsyncSession, query: BookQuery, *, where: Sequence[ColumnElement[bool]] = ()
 ) -> tuple[list[Row], str | None]:
@@ -66,6 +78,12 @@ async def page(
         return rows, None
     last = found[query.limit - 1]
     return rows, Cursor(last.title_key if query.sort == "title" else None, last.id).encode(question)
+
+
+async def titles(session: AsyncSession, book_ids: Collection[int]) -> dict[int, str]:
+    """The titles of some books, removed ones too."""
+    found = await session.execute(select(Book.id, Book.title).where(Book.id.in_(book_ids)))
+    return {row.id: row.title for row in found}
 
 
 async def suggest(session: AsyncSession, prefix: str) -> list[tuple[int, str]]:

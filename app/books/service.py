@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books import identifiers, queries, search
@@ -13,7 +13,7 @@ from app.books.models import AccessPoint, Book, SourceRecord
 from app.books.schemas import BookCreate, BookDocument, BookRead, IdentifierRead
 from app.core import metrics
 from app.core.db import on_commit
-from app.core.errors import Conflict, Gone, NotFound
+from app.core.errors import Conflict, Gone, NotFound, Unprocessable
 from app.core.schemas import JsonObject
 from app.core.versioning import IfMatch, compare
 
@@ -26,6 +26,16 @@ class BookNotFound(NotFound):
 
 class BookGone(Gone):
     code, detail = "book_gone", "This book has been removed from the catalogue."
+
+
+class BookMerged(Gone):
+    """Where the book stands in the address, the edge answers 308 to the other one instead."""
+
+    code, detail = "book_merged", "This book was merged into book {into}."
+
+
+class MergeIntoItself(Unprocessable):
+    code, detail = "merge_into_itself", "A book can't be merged into itself."
 
 
 class BookInUse(Conflict):
@@ -112,6 +122,8 @@ async def restore(session: AsyncSession, *, book_id: int, now: datetime) -> Book
     book = await queries.locked(session, book_id)
     if book is None:
         raise BookNotFound
+    if book.merged_into_id is not None:
+        raise BookMerged(into=book.merged_into_id)
     if book.deleted_at:
         check_undo(book.deleted_at, now)
         book.deleted_at = None
@@ -132,11 +144,9 @@ async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> 
         BookNotFound: also when it is suppressed and the caller may not see that.
         BookGone.
     """
-    book = await queries.find(session, book_id)
-    if book is None or (book.suppressed and not with_suppressed):
+    book = _check(await queries.find(session, book_id))
+    if book.suppressed and not with_suppressed:
         raise BookNotFound
-    if book.deleted_at:
-        raise BookGone
     return queries.Row(book.id, book.version, book.document)
 
 
@@ -147,6 +157,41 @@ async def hold(session: AsyncSession, *, book_id: int) -> Book:
         BookNotFound, BookGone.
     """
     return await _present(session, book_id)
+
+
+async def share(session: AsyncSession, *, book_id: int) -> Book:
+    """A book that readers see, kept from being merged or removed until this transaction ends; others may share it.
+
+    Raises:
+        BookNotFound, BookGone, BookMerged.
+    """
+    book = _check(await queries.shared(session, book_id))
+    if book.suppressed:
+        raise BookNotFound
+    return book
+
+
+async def hold_pair(session: AsyncSession, *, source_id: int, target_id: int) -> tuple[Book, Book]:
+    """Two books to be merged, locked against everybody, the lower id first.
+
+    Raises:
+        BookNotFound, BookGone, BookMerged, MergeIntoItself.
+    """
+    if source_id == target_id:
+        raise MergeIntoItself
+    found = await queries.locked_pair(session, source_id, target_id)
+    return _check(found.get(source_id)), _check(found.get(target_id))
+
+
+async def absorb(session: AsyncSession, *, source: Book, target: Book, now: datetime) -> None:
+    """Let a book end in another: its source records move, its address leads to the other. Both are locked.
+
+    Whoever calls this has moved copies, bookings and loans.
+    """
+    await session.execute(update(SourceRecord).where(SourceRecord.book_id == source.id).values(book_id=target.id))
+    source.deleted_at = now
+    source.merged_into_id = target.id
+    await session.flush()
 
 
 async def keep_source(
@@ -187,9 +232,14 @@ def read(book: Book) -> BookRead:
 
 
 async def _present(session: AsyncSession, book_id: int) -> Book:
-    book = await queries.locked(session, book_id)
+    return _check(await queries.locked(session, book_id))
+
+
+def _check(book: Book | None) -> Book:
     if book is None:
         raise BookNotFound
+    if book.merged_into_id is not None:
+        raise BookMerged(into=book.merged_into_id)
     if book.deleted_at:
         raise BookGone
     return book

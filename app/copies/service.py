@@ -50,6 +50,7 @@ async def add(session: AsyncSession, *, book_id: int, data: CopyCreate, branch_i
         barcode=data.barcode,
         call_number=data.call_number,
         branch_id=branch_id,
+        at_branch_id=branch_id,
         shelf_location=data.shelf_location,
         item_type=data.item_type,
         status=CopyStatus.AVAILABLE,
