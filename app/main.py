@@ -1,7 +1,7 @@
 """The application: only wiring. `app.main:app` is what servers load; `create_app()` is what tests build."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,8 +13,9 @@ from app.api import docs
 from app.api.errors import install_error_handlers
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
 from app.api.v1.endpoints import auth, books, branches, copies, health, policies
-from app.core.config import Settings, SettingsError, load_settings
+from app.core.config import Settings, load_settings
 from app.core.db import Database
+from app.core.errors import SettingsError
 from app.core.logging import configure_logging
 from app.core.middleware import Application, Endpoints, Shell
 from app.core.security import TokenSigner
@@ -22,14 +23,21 @@ from app.core.security import TokenSigner
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
 
 
-def create_app(settings: Settings) -> Shell:
-    """The whole service, ready to be served; opens the database lazily and closes it at shutdown."""
-    api = _api(settings)
+def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: False) -> Shell:
+    """The whole service, ready to be served; opens the database lazily and closes it at shutdown.
+
+    `is_draining` says whether the process was told to stop: readiness fails from then on.
+    """
+    api = build_api(settings)
+    api.state.database = Database(settings)
+    api.state.signer = TokenSigner(settings)
+    api.state.is_draining = is_draining
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(api, settings=settings, endpoints=Endpoints(t for t in templates if t), probes=PROBES)
 
 
-def _api(settings: Settings) -> FastAPI:
+def build_api(settings: Settings) -> FastAPI:
+    """The routes and their document, without anything that opens or makes a file."""
     api = FastAPI(
         title=settings.project_name,
         version=settings.version,
@@ -41,10 +49,7 @@ def _api(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     api.state.settings = settings
-    api.state.database = Database(settings)
-    api.state.signer = TokenSigner(settings)
     api.state.has_started = False
-    api.state.is_draining = lambda: False
     install_error_handlers(api)
     api.include_router(health.router)
     for module in (auth, books, copies, branches, policies):

@@ -109,6 +109,11 @@ async def close_session(session: AsyncSession, *, session_id: UUID) -> None:
     await session.execute(delete(Session).where(Session.id == session_id))
 
 
+async def close_sessions(session: AsyncSession, *, user_id: UUID) -> None:
+    """Sign an account out everywhere. Idempotent."""
+    await session.execute(delete(Session).where(Session.user_id == user_id))
+
+
 async def identify(session: AsyncSession, *, token: str, signer: TokenSigner, now: datetime) -> Identity:
     """Who the bearer of an access token is, with the role that he has now.
 

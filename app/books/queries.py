@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import NoneType
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books import identifiers, search
@@ -138,6 +138,11 @@ def _is_sqlite(session: AsyncSession) -> bool:
 
 
 async def after(session: AsyncSession, *, after_id: int, limit: int) -> Sequence[Book]:
-    """The next books by id, removed ones too."""
-    statement = select(Book).where(Book.id > after_id).order_by(Book.id).limit(limit)
+    """The next books by id, removed ones too, locked: whoever rewrites them must not undo a change made meanwhile."""
+    statement = select(Book).where(Book.id > after_id).order_by(Book.id).limit(limit).with_for_update(key_share=True)
     return (await session.scalars(statement)).all()
+
+
+async def last_id(session: AsyncSession) -> int:
+    """The highest id given so far to a book that is stored; 0 without any."""
+    return await session.scalar(select(func.max(Book.id))) or 0

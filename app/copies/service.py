@@ -1,8 +1,10 @@
 """Copies: adding, changing, removing and restoring them. Their status changes in circulation."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from typing import NoReturn
 
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,6 +63,31 @@ async def add(session: AsyncSession, *, book_id: int, data: CopyCreate, branch_i
     session.add(copy)
     await _flush_barcode(session)
     return copy
+
+
+async def add_many(
+    session: AsyncSession, *, copies: Iterable[tuple[int, CopyCreate]], branch_id: str, now: datetime
+) -> None:
+    """Add copies of books that this transaction made or holds, in one statement; each is (book id, copy).
+
+    `branch_id` is for copies that name no branch; the caller has checked every branch.
+
+    Raises:
+        BarcodeTaken.
+    """
+    rows = [
+        data.model_dump(exclude={"branch"})
+        | {"version": 1, "book_id": book_id, "branch_id": data.branch or branch_id}
+        | {"status": CopyStatus.AVAILABLE, "created_at": now}
+        for book_id, data in copies
+    ]
+    if not rows:
+        return
+    try:
+        async with session.begin_nested():
+            await session.execute(insert(Copy), rows)
+    except IntegrityError as error:
+        _tell_barcode(error)
 
 
 async def change(session: AsyncSession, *, copy_id: int, changes: JsonObject, if_match: IfMatch, currency: str) -> Copy:
@@ -176,6 +203,10 @@ async def _flush_barcode(session: AsyncSession) -> None:
         async with session.begin_nested():
             await session.flush()
     except IntegrityError as error:
-        if "barcode" in str(error.orig):
-            raise BarcodeTaken from None
-        raise
+        _tell_barcode(error)
+
+
+def _tell_barcode(error: IntegrityError) -> NoReturn:
+    if "barcode" in str(error.orig):
+        raise BarcodeTaken from None
+    raise error

@@ -21,6 +21,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app import __version__
+from app.core.errors import SettingsError
 
 ENV_FILE = Path("library.env")
 PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secret", "your_secret", "example")
@@ -29,10 +30,6 @@ MIN_DISTINCT_CHARACTERS = 10
 GUARDED_NAME_LETTERS = 8
 
 Words = Annotated[tuple[str, ...], NoDecode]
-
-
-class SettingsError(Exception):
-    """The configuration can't be used; the message says what to set."""
 
 
 class Environment(StrEnum):
@@ -117,9 +114,13 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _database_is_known(cls, value: SecretStr | None) -> SecretStr | None:
-        known = ("sqlite", "sqlite+aiosqlite", "postgres", "postgresql", "postgresql+asyncpg")
-        if value and value.get_secret_value().partition("://")[0] not in known:
+        if value is None:
+            return None
+        scheme, slashes, rest = value.get_secret_value().partition("://")
+        if not slashes or scheme not in {"sqlite", "sqlite+aiosqlite", "postgres", "postgresql", "postgresql+asyncpg"}:
             raise ValueError("must begin with postgresql:// or sqlite:///")
+        if scheme.startswith("sqlite") and (not rest.startswith("/") or rest in {"/", "/:memory:"}):
+            raise ValueError("must name a file, such as sqlite:////var/lib/library/library.db")
         return value
 
     @field_validator("secret_key")

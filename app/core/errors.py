@@ -14,6 +14,10 @@ from typing import Any, ClassVar
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
+class SettingsError(Exception):
+    """The configuration can't be used; the message says what to set."""
+
+
 class AppError(Exception):
     """A refusal that the caller may read. `detail` may hold `{names}` that `facts` fill.
 

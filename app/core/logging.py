@@ -2,15 +2,16 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from app.core.config import Settings
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send every log line of the process through one renderer. Idempotent."""
+def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Send every log line of the process through one renderer, to stdout unless told otherwise. Idempotent."""
+    stream = stream or sys.stdout
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -21,7 +22,7 @@ def configure_logging(settings: Settings) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -32,7 +33,7 @@ def configure_logging(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -46,6 +47,8 @@ def configure_logging(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # It announces itself twice a run; `library migrate` says what happened.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # One line a request on the hot path costs a quarter of the throughput (performance.md §1); the shell logs the
     # slow and the failed.
     logging.getLogger("uvicorn.access").disabled = True

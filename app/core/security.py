@@ -20,6 +20,7 @@ from app.core.errors import Unauthorized
 
 AUDIENCE: Final = "library-api"
 CLOCK_LEEWAY_SECONDS: Final = 5
+_READABLE: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
 # OWASP's second choice, 27 ms here; two at a time: sixteen logins at once would otherwise freeze the loop for a second
 # or take more than a gigabyte (platform-facts, measured).
@@ -49,6 +50,12 @@ def _fits(password_hash: str, password: str) -> bool:
         return _hasher.verify(password_hash, password)
     except (VerificationError, InvalidHashError):
         return False
+
+
+def new_password() -> str:
+    """A password to be printed and typed: 75 random bits in groups without look-alike letters."""
+    letters = "".join(secrets.choice(_READABLE) for _ in range(15))
+    return "-".join(letters[start : start + 5] for start in range(0, 15, 5))
 
 
 def new_token() -> str:

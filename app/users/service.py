@@ -43,8 +43,11 @@ async def create(
     branches: Collection[str] = (),
     category: str = DEFAULT_CATEGORY,
     home_branch: str | None = None,
+    card_number: str | None = None,
 ) -> User:
     """Make an account with a card; `branches` are those in which a librarian works.
+
+    `card_number` is for cards that exist already; left out, one is made that can't be guessed.
 
     Raises:
         EmailTaken.
@@ -58,7 +61,7 @@ async def create(
         full_name=full_name,
         role=role,
         locale="en",
-        card_number=new_card_number(),
+        card_number=card_number or new_card_number(),
         category=category,
         home_branch_id=home_branch,
         keeps_history=False,
@@ -110,6 +113,20 @@ async def set_role(session: AsyncSession, *, email: str, role: Role, branches: C
         user.version += 1
     await session.execute(delete(StaffBranch).where(StaffBranch.user_id == user.id))
     session.add_all(StaffBranch(user_id=user.id, branch_id=branch) for branch in branches)
+    await session.flush()
+    return user
+
+
+async def set_password(session: AsyncSession, *, email: str, password_hash: str) -> User:
+    """Give an account another password; ending its sessions is the caller's.
+
+    Raises:
+        UserNotFound.
+    """
+    user = await queries.by_email(session, email)
+    if user is None:
+        raise UserNotFound
+    user.password_hash = password_hash
     await session.flush()
     return user
 

@@ -180,7 +180,7 @@ async def test_a_cursor_of_another_question_is_stale_and_a_forged_one_invalid(
         assert (refused.status_code, refused.json()["code"]) == (400, "invalid_cursor"), text
 
 
-async def test_filters_narrow_together(librarian: Person, client: httpx2.AsyncClient) -> None:
+async def test_several_filters_narrow_together(librarian: Person, client: httpx2.AsyncClient) -> None:
     dune = (await librarian.client.post("/api/v1/books", json=DUNE)).json()
     in_french = DUNE | {"title": "Dune in French", "languages": ["fre"], "year": 1970}
     await librarian.client.post("/api/v1/books", json=in_french)

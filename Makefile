@@ -1,0 +1,65 @@
+# The project's verbs; `make help` lists them. Each does one thing that a person would otherwise have to look up.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := bash
+
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+COMPILED := requirements requirements-dev requirements-assets
+ARGS ?=
+
+.PHONY: help
+help: ## List these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: setup assets ## Start the service on http://localhost:8000, with a demonstration library if it has none
+	@ENVIRONMENT="$${ENVIRONMENT:-development}" exec $(BIN)/library serve --demo
+
+.PHONY: test
+test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
+	@$(BIN)/python -m pytest -p tests.ci $(ARGS)
+
+.PHONY: check
+check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
+	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/python scripts/check_locks.py
+
+.PHONY: format
+format: setup-dev ## Put the code in shape, and mend what the linter can mend
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check --quiet --fix
+
+.PHONY: setup
+setup: ## Install what the service needs at run time into .venv
+	@scripts/setup.sh run
+
+.PHONY: setup-dev
+setup-dev: ## Install what checks and tests need into .venv
+	@scripts/setup.sh dev
+
+.PHONY: setup-servers
+setup-servers: ## Install the servers that tests start (Debian's packages; root or sudo)
+	@scripts/setup-servers.sh
+
+.PHONY: setup-tests
+setup-tests: setup-servers setup-dev ## Install all that the tests need
+
+.PHONY: assets
+assets: setup ## Fetch the scripts of the documentation pages (npm) into app/static/vendor
+	@$(BIN)/python scripts/assets.py
+
+.PHONY: lock
+lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
+	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
+
+.PHONY: clean
+clean: ## Remove everything that setting up, checking and testing made; data/ stays
+	@rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
+	@find app alembic scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,129 @@
+"""One process that answers requests: uvicorn around the application, and a stop that nobody notices."""
+
+import logging
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from app.core.config import Settings
+from app.core.logging import configure_logging
+from app.main import create_app
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """A server that stops in two steps: it says that it drains and waits, then it finishes what it has.
+
+    SIGTERM waits SHUTDOWN_DELAY in between, SIGINT doesn't; a second signal stops at once. A supervised server may
+    hear the same signal twice, from the terminal or the process manager and from the supervisor, who alone decides
+    when it is enough: there a repetition changes nothing.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        *,
+        draining: threading.Event,
+        delay_seconds: float,
+        is_supervised: bool,
+        on_started: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self.was_interrupted = False
+        self._draining = draining
+        self._delay_seconds = delay_seconds
+        self._is_supervised = is_supervised
+        self._on_started = on_started
+        self._stop_at: float | None = None
+        self._has_told = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Runs between any two instructions of the loop's thread: sets marks that `on_tick` reads, logs nothing."""
+        del frame
+        self.was_interrupted = self.was_interrupted or sig == signal.SIGINT
+        now = time.monotonic()
+        if self._stop_at is None:
+            self._stop_at = now + (self._delay_seconds if sig == signal.SIGTERM else 0)
+            self._draining.set()
+        elif not self._is_supervised:
+            self.should_exit = self.force_exit = True
+        elif sig == signal.SIGINT:
+            self._stop_at = now
+
+    async def on_tick(self, counter: int) -> bool:
+        if self._stop_at is not None:
+            left = self._stop_at - time.monotonic()
+            if not self._has_told:
+                self._has_told = True
+                log.info("draining", stops_in_seconds=max(0, round(left)))
+            self.should_exit = self.should_exit or left <= 0
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            # uvicorn would leave the requests and the application to be torn down with the loop, with tracebacks.
+            for task in self.server_state.tasks:
+                task.cancel()
+            await self.lifespan.shutdown()
+        log.info("stopped", at_once=self.force_exit)
+
+
+def run(
+    settings: Settings,
+    sockets: list[socket.socket],
+    *,
+    is_supervised: bool = False,
+    on_started: Callable[[], None],
+) -> None:
+    """Answer requests on the sockets until a signal; `on_started` is called once requests are answered.
+
+    Raises:
+        KeyboardInterrupt: it was SIGINT.
+    """
+    configure_logging(settings)
+    draining = threading.Event()
+    application = create_app(settings, is_draining=draining.is_set)
+    server = Server(
+        config(settings, application),
+        draining=draining,
+        delay_seconds=settings.shutdown_delay,
+        is_supervised=is_supervised,
+        on_started=on_started,
+    )
+    server.run(sockets)
+    logging.shutdown()
+    if server.was_interrupted:
+        raise KeyboardInterrupt
+
+
+def config(settings: Settings, application: object, *, is_reloading: bool = False) -> uvicorn.Config:
+    """What uvicorn is told: our settings, and nothing of its own logs, access lines or server header."""
+    return uvicorn.Config(
+        application,  # type: ignore[arg-type]  # ours is typed by protocol, uvicorn's by asgiref
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        reload=is_reloading,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        timeout_keep_alive=settings.keepalive,
+        timeout_graceful_shutdown=settings.graceful_timeout,
+    )

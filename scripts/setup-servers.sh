@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Installs, from Debian's packages, the servers that tests start for themselves. None of them is left running, and what
+# is there already is left alone. A server whose address the environment gives (TEST_POSTGRES_URL) isn't needed here.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+oldest_postgres=15
+
+has_venv() {
+  local python
+  [ ! -x .venv/bin/python ] || return 0
+  for python in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    ! "$python" -c 'import ensurepip, venv' 2>/dev/null || return 0
+  done
+  command -v virtualenv >/dev/null
+}
+
+has_postgres() {
+  local folder version
+  [ -z "${TEST_POSTGRES_URL:-}" ] || return 0
+  for folder in /usr/lib/postgresql/*/bin; do
+    version=${folder#/usr/lib/postgresql/} version=${version%/bin}
+    if [ -x "$folder/initdb" ] && [ "$version" -ge $oldest_postgres ]; then return 0; fi
+  done
+  return 1
+}
+
+# What the tests need: a function that says whether it is there, and Debian's package for it.
+needs="
+  has_venv      python3-venv
+  has_postgres  postgresql
+"
+
+missing() {
+  local is_there package
+  while read -r is_there package; do
+    [ -z "$is_there" ] || "$is_there" || echo "$package"
+  done <<<"$needs"
+}
+
+as_root() {
+  local log status=0 package unit
+  log=$(mktemp)
+  trap 'rm -f "$log"; restore' EXIT
+  install "$@" </dev/null >"$log" 2>&1 || status=$?
+  [ $status = 0 ] || { tail -n 40 "$log" >&2; echo "Installing $* failed; above is what apt-get said." >&2; }
+  # Nor at the next boot.
+  if [ -d /run/systemd/system ]; then
+    for package in "$@"; do
+      for unit in $(dpkg -L "$package" 2>/dev/null | sed -n 's|.*/systemd/system/\([^/@]*\.service\)$|\1|p'); do
+        systemctl disable --quiet "$unit" 2>/dev/null || true
+      done
+    done
+  fi
+  return $status
+}
+
+policy=/usr/sbin/policy-rc.d
+clusters=/etc/postgresql-common/createcluster.conf
+
+install() {
+  export DEBIAN_FRONTEND=noninteractive
+  local apt="apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -y -q"
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\n# While the library sets up its tests: start nothing.\nexit 101\n' >$policy
+    chmod 755 $policy
+    made_policy=yes
+  fi
+  $apt update
+  if [[ " $* " == *" postgresql "* ]]; then
+    $apt install --no-install-recommends postgresql-common
+    cp -p $clusters $clusters.library
+    echo 'create_main_cluster = false' >>$clusters
+  fi
+  $apt install --no-install-recommends "$@"
+}
+
+restore() {
+  [ -z "${made_policy:-}" ] || rm -f $policy
+  [ ! -e $clusters.library ] || mv $clusters.library $clusters
+}
+
+if [ "${1:-}" = --as-root ]; then
+  shift
+  as_root "$@"
+  exit
+fi
+
+mapfile -t packages < <(missing)
+[ ${#packages[@]} -gt 0 ] || exit 0
+list="${packages[*]}"
+
+if ! command -v apt-get >/dev/null; then
+  echo "The tests need $list, and this is no Debian or Ubuntu: install PostgreSQL $oldest_postgres or newer, or give a server's address in TEST_POSTGRES_URL." >&2
+  exit 1
+fi
+echo "Installing $list for the tests …"
+if [ "$(id -u)" = 0 ]; then
+  scripts/setup-servers.sh --as-root "${packages[@]}"
+elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+  sudo scripts/setup-servers.sh --as-root "${packages[@]}"
+else
+  echo "The tests need $list: run 'apt-get install $list' as root, or give a server's address in TEST_POSTGRES_URL." >&2
+  exit 1
+fi
+if [ -n "$(missing)" ]; then
+  echo "Debian's packages are installed, but $(missing | tr '\n' ' ')is too old (PostgreSQL $oldest_postgres or newer is needed): give a server's address in TEST_POSTGRES_URL." >&2
+  exit 1
+fi
