@@ -1,4 +1,4 @@
-"""What the endpoints of circulation share: who acts where by which rules, and bookings and loans as they are answered."""
+"""What endpoints of circulation share: who acts where by which rules, and bookings and loans as answered."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
@@ -16,8 +16,10 @@ from app.bookings.context import Context
 from app.bookings.models import Booking
 from app.bookings.schemas import BookingRead
 from app.books import queries as book_queries
+from app.books.schemas import Availability
 from app.branches import service as branches
 from app.copies import queries as copy_queries
+from app.copies import service as copies
 from app.core.errors import Unprocessable
 from app.loans import queries as loan_queries
 from app.loans.models import Loan, LoanStatus
@@ -85,6 +87,12 @@ def has_on_loan(session: AsyncSession, reader_id: UUID, book_id: int) -> Callabl
         return await loan_queries.has_book(session, reader_id=reader_id, book_id=book_id)
 
     return ask
+
+
+async def live_counts(session: AsyncSession, book_ids: Collection[int]) -> dict[int, Availability]:
+    """Copies, free copies and waiting readers of some books, in two statements."""
+    waiting = await booking_queries.waiting(session, book_ids)
+    return await copies.availability(session, book_ids=book_ids, waiting=waiting)
 
 
 async def read_bookings(session: AsyncSession, found: Sequence[Booking]) -> list[BookingRead]:
