@@ -63,17 +63,14 @@ async def next_in_line(
 
     `borrowers` is what `Rulebook.borrowers` says of the copy: categories that differ from the default, and the default.
     """
-    exceptions, default = borrowers
-    named = User.category.in_(exceptions)
-    statement = (
-        _queue(book_id)
-        .join(User, User.id == Booking.reader_id)
-        .where(~named if default else named)
-        .order_by(Booking.priority, Booking.placed_at, Booking.id)
-        .limit(1)
-        .with_for_update(of=Booking, key_share=True)
-    )
-    return await _one(session, statement)
+    return await _one(session, _line(book_id, borrowers).with_for_update(of=Booking, key_share=True))
+
+
+async def first_waiting(
+    session: AsyncSession, *, book_id: int, borrowers: tuple[Collection[str], bool]
+) -> Booking | None:
+    """The same, only looking."""
+    return await _one(session, _line(book_id, borrowers))
 
 
 async def is_wanted(session: AsyncSession, book_id: int) -> bool:
@@ -158,7 +155,7 @@ async def page(
 async def to_pull(
     session: AsyncSession, *, branch_id: str, cursor: str | None, limit: int
 ) -> tuple[list[Any], str | None]:
-    """Copies at a branch that are promised and still stand on its shelf, in shelf order: (Copy, Booking, card number) rows.
+    """Copies at a branch that are promised and still stand on its shelf, in shelf order, as (Copy, Booking, card).
 
     Raises:
         InvalidCursor, StaleCursor.
@@ -218,6 +215,18 @@ async def overdue_for_pickup(session: AsyncSession, *, now: datetime, limit: int
         .limit(limit)
     )
     return [(row.id, row.book_id) for row in await session.execute(statement)]
+
+
+def _line(book_id: int, borrowers: tuple[Collection[str], bool]) -> Select[Booking]:
+    exceptions, default = borrowers
+    named = User.category.in_(exceptions)
+    return (
+        _queue(book_id)
+        .join(User, User.id == Booking.reader_id)
+        .where(~named if default else named)
+        .order_by(Booking.priority, Booking.placed_at, Booking.id)
+        .limit(1)
+    )
 
 
 def _queue(book_id: int) -> Select[Booking]:
