@@ -10,6 +10,7 @@ from app.auth import models as auth
 from app.bookings import models as bookings
 from app.books import models as books
 from app.branches import models as branches
+from app.charges import models as charges
 from app.copies import models as copies
 from app.core.db import Base
 from app.idempotency import models as idempotency
@@ -18,7 +19,7 @@ from app.policies import models as policies
 from app.users import models as users
 
 # Imported so that Base.metadata knows every table.
-FEATURES = (audit, auth, bookings, books, branches, copies, idempotency, loans, policies, users)
+FEATURES = (audit, auth, bookings, books, branches, charges, copies, idempotency, loans, policies, users)
 MIGRATION_LOCK = 7_301_550_612
 FULL_TEXT = ("books_fts", "ix_books_search_terms")
 

@@ -17,6 +17,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 VENDOR: Final = ROOT / "app" / "static" / "vendor"
 NODE: Final = ROOT / ".make" / "node"
+SHOWN_LINES: Final = 6
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ def _install(package: Package, npm: list[str]) -> None:
 
 
 def _download(package: Package, npm: list[str], folder: Path) -> Path:
-    _run([*npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"], cwd=folder)
+    # npm's own retries would hold up a machine without a network for a minute and more, at every start.
+    options = ("--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
+    _run([*npm, "pack", *options, f"{package.name}@{package.version}"], cwd=folder)
     archive = next(folder.glob("*.tgz"), None)
     if archive is None:
         raise AssetError(f"npm brought no archive of {package.name} {package.version}")
@@ -131,8 +134,8 @@ def _run(command: list[str], *, cwd: Path) -> None:
     except OSError as error:
         raise AssetError(f"{command[0]} can't be run: {error}") from error
     if result.returncode:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        raise AssetError(f"{Path(command[0]).name} failed: {said[-1] if said else result.returncode}")
+        said = (result.stderr or result.stdout).strip().splitlines()[:SHOWN_LINES]
+        raise AssetError("\n".join([f"{Path(command[0]).name} ended with {result.returncode}", *said]))
 
 
 if __name__ == "__main__":

@@ -39,10 +39,10 @@ missing() {
 }
 
 as_root() {
-  local log status=0 package unit
+  local status=0 package unit
   log=$(mktemp)
-  trap 'rm -f "$log"; restore' EXIT
-  install "$@" </dev/null >"$log" 2>&1 || status=$?
+  trap restore EXIT
+  install_packages "$@" </dev/null >"$log" 2>&1 || status=$?
   [ $status = 0 ] || { tail -n 40 "$log" >&2; echo "Installing $* failed; above is what apt-get said." >&2; }
   # Nor at the next boot.
   if [ -d /run/systemd/system ]; then
@@ -58,7 +58,7 @@ as_root() {
 policy=/usr/sbin/policy-rc.d
 clusters=/etc/postgresql-common/createcluster.conf
 
-install() {
+install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   local apt="apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -y -q"
   if [ ! -e $policy ]; then
@@ -76,6 +76,7 @@ install() {
 }
 
 restore() {
+  rm -f "$log"
   [ -z "${made_policy:-}" ] || rm -f $policy
   [ ! -e $clusters.library ] || mv $clusters.library $clusters
 }

@@ -1,14 +1,16 @@
-"""Branches: opening, renaming and closing them, and the one that stands in when none is named."""
+"""Branches: opening, renaming and closing them, and the days on which they open."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.branches.models import Branch
-from app.branches.schemas import BranchCreate, BranchRead
+from app.branches.calendar import Calendar
+from app.branches.models import ALWAYS_OPEN, Branch
+from app.branches.schemas import BranchCreate, BranchRead, CalendarRead, CalendarWrite
 from app.core.errors import Conflict, Gone, NotFound, Unprocessable
 from app.core.schemas import JsonObject
 from app.core.versioning import IfMatch, compare
@@ -35,12 +37,12 @@ class BranchInUse(Conflict):
 
 
 async def open_branch(session: AsyncSession, *, data: BranchCreate, now: datetime) -> Branch:
-    """Add a branch.
+    """Add a branch, open every day until its calendar says otherwise.
 
     Raises:
         BranchExists.
     """
-    branch = Branch(id=data.id, version=1, name=data.name, timezone=data.timezone, created_at=now)
+    branch = Branch(id=data.id, version=1, name=data.name, timezone=data.timezone, calendar=ALWAYS_OPEN, created_at=now)
     try:
         async with session.begin_nested():
             session.add(branch)
@@ -55,9 +57,27 @@ async def change(session: AsyncSession, *, branch_id: str, changes: JsonObject, 
     Raises:
         BranchNotFound, BranchGone, VersionChanged.
     """
-    branch = await _locked(session, branch_id, if_match)
+    branch = await _locked(session, branch_id)
+    compare(branch.version, if_match, lambda: BranchRead.model_validate(branch))
     for name, value in changes.items():
         setattr(branch, name, value)
+    if session.is_modified(branch):
+        branch.version += 1
+    await session.flush()
+    return branch
+
+
+async def set_calendar(
+    session: AsyncSession, *, branch_id: str, data: CalendarWrite, if_match: IfMatch, default_zone: str
+) -> Branch:
+    """Say when a branch opens. Due dates that were given already stay.
+
+    Raises:
+        BranchNotFound, BranchGone, VersionChanged.
+    """
+    branch = await _locked(session, branch_id)
+    compare(branch.version, if_match, lambda: read_calendar(branch, default_zone))
+    branch.calendar = data.model_dump(mode="json")
     if session.is_modified(branch):
         branch.version += 1
     await session.flush()
@@ -72,7 +92,8 @@ async def close(
     Raises:
         BranchNotFound, BranchGone, VersionChanged, BranchInUse.
     """
-    branch = await _locked(session, branch_id, if_match)
+    branch = await _locked(session, branch_id)
+    compare(branch.version, if_match, lambda: BranchRead.model_validate(branch))
     if blockers := list(in_use):
         raise BranchInUse(what=" and ".join(blockers), in_use=blockers)
     branch.deleted_at = now
@@ -107,12 +128,36 @@ async def check_open(session: AsyncSession, branch_id: str) -> None:
         raise UnknownBranch(branch=branch_id) from None
 
 
-async def _locked(session: AsyncSession, branch_id: str, if_match: IfMatch) -> Branch:
+async def calendar(session: AsyncSession, branch_id: str, default_zone: str) -> Calendar:
+    """The calendar of a branch, also of one that is closed: what was lent there still comes back.
+
+    Raises:
+        BranchNotFound.
+    """
+    branch = await session.get(Branch, branch_id)
+    if branch is None:
+        raise BranchNotFound
+    return calendar_of(branch, default_zone)
+
+
+def calendar_of(branch: Branch, default_zone: str) -> Calendar:
+    """A branch's calendar in its time zone, or in the library's if it has none of its own."""
+    return Calendar(
+        zone=ZoneInfo(branch.timezone or default_zone),
+        open_weekdays=frozenset(branch.calendar["open_weekdays"]),
+        exceptions={date.fromisoformat(day["on"]): day["is_open"] for day in branch.calendar["exceptions"]},
+    )
+
+
+def read_calendar(branch: Branch, default_zone: str) -> CalendarRead:
+    return CalendarRead(timezone=branch.timezone or default_zone, **branch.calendar)
+
+
+async def _locked(session: AsyncSession, branch_id: str) -> Branch:
     statement = select(Branch).where(Branch.id == branch_id).with_for_update()
     branch = (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
     if branch is None:
         raise BranchNotFound
     if branch.deleted_at:
         raise BranchGone
-    compare(branch.version, if_match, lambda: BranchRead.model_validate(branch))
     return branch

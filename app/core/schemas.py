@@ -1,11 +1,13 @@
 """Types that schemas of every feature share: strict bodies, clean text, money, pages."""
 
+import re
 from datetime import date
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
-from pydantic import Strict as Strict_
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def _printable(text: str) -> str:
@@ -20,9 +22,12 @@ def _line(text: str) -> str:
     return text
 
 
-def _only_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004  # pydantic turns this one into a validation error
+def _day(value: object) -> object:
+    """A day comes as text in one spelling only: pydantic alone would also take seconds since 1970 for one."""
+    if isinstance(value, str):
+        if not _DAY.fullmatch(value):
+            raise ValueError("must be a day such as 2026-12-31")
+        return date.fromisoformat(value)
     return value
 
 
@@ -32,11 +37,8 @@ ShortLine = Annotated[
 ]
 Prose = Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_printable)]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-
-
-# JSON has no dates and no UUIDs: these are read from their text, and from nothing else.
-Day = Annotated[date, Strict_(strict=False), BeforeValidator(_only_text)]
-Id = Annotated[UUID, Strict_(strict=False), BeforeValidator(_only_text)]
+Day = Annotated[date, Field(strict=True), BeforeValidator(_day)]
+Id = Annotated[UUID, Field(strict=False)]
 
 
 class Strict(BaseModel):

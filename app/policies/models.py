@@ -25,6 +25,8 @@ class Policy(Base):
     pickup_days: Mapped[int]
     fine_per_day_minor: Mapped[int]
     fine_cap_minor: Mapped[int]
+    lost_fee_minor: Mapped[int] = mapped_column(server_default="0")
+    minimum_loan_days: Mapped[int] = mapped_column(server_default="7")
     # category|item type|branch: no two rows for one case, so which one wins is never a matter of chance.
     case_key: Mapped[str] = mapped_column(String(98), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -35,4 +37,6 @@ class Policy(Base):
             " AND fine_per_day_minor >= 0 AND fine_cap_minor >= 0",
             name="sane",
         ),
+        CheckConstraint("lost_fee_minor >= 0", name="lost_fee"),
+        CheckConstraint("minimum_loan_days >= 0", name="minimum_loan"),
     )

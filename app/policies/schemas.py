@@ -17,13 +17,15 @@ class PolicyCreate(Strict):
     category: Code | None = None
     item_type: Code | None = None
     branch: Code | None = None
-    loan_days: Days = 28
+    loan_days: Annotated[Days, Field(description="0: not for loan")] = 28
     renewals: Count = 2
     loan_limit: Count = 20
     booking_limit: Count = 10
     pickup_days: Annotated[int, Field(ge=1, le=365)] = 7
     fine_per_day_minor: Minor = 0
-    fine_cap_minor: Minor = 0
+    fine_cap_minor: Annotated[Minor, Field(description="What an overdue loan costs at most; 0: no cap")] = 0
+    lost_fee_minor: Annotated[Minor, Field(description="Charged for a lost copy on top of its price")] = 0
+    minimum_loan_days: Annotated[Days, Field(description="A recall shortens no loan below this")] = 7
 
 
 class PolicyUpdate(PolicyCreate):
@@ -43,6 +45,8 @@ class PolicyRead(Read):
     pickup_days: int
     fine_per_day: Money
     fine_cap: Money
+    lost_fee: Money
+    minimum_loan_days: int
 
 
 class PolicyPage(Read):

@@ -1,8 +1,9 @@
-"""Policies: keeping the terms. Which row decides a case is circulation's to ask."""
+"""Policies: keeping the terms, and the rulebook that they make together."""
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -11,7 +12,11 @@ from app.core.pagination import Cursor, decode_cursor, question_of
 from app.core.schemas import JsonObject, Money
 from app.core.versioning import IfMatch, compare
 from app.policies.models import Policy
+from app.policies.rules import TERMS, Rulebook, Terms
 from app.policies.schemas import PolicyCreate, PolicyRead
+
+MAX_POLICIES: Final = 2_000
+"""All are read for each request that lends or books."""
 
 _QUESTION = question_of("policies")
 
@@ -27,12 +32,25 @@ class PolicyExists(Conflict):
     )
 
 
+class TooManyPolicies(Conflict):
+    code, detail = "too_many_policies", "There are {limit} policies already; make some of them more general first."
+
+
+async def rulebook(session: AsyncSession) -> Rulebook:
+    """All policies as they stand, in one statement."""
+    columns = (getattr(Policy, name) for name in TERMS)
+    statement = select(Policy.category, Policy.item_type, Policy.branch_id, Policy.id, *columns)
+    return Rulebook({(row[0], row[1], row[2]): Terms(*row[3:]) for row in await session.execute(statement)})
+
+
 async def add(session: AsyncSession, *, data: PolicyCreate, now: datetime) -> Policy:
     """Add terms for a case that has none yet.
 
     Raises:
-        PolicyExists.
+        PolicyExists, TooManyPolicies.
     """
+    if (await session.scalar(select(func.count()).select_from(Policy)) or 0) >= MAX_POLICIES:
+        raise TooManyPolicies(limit=MAX_POLICIES)
     fields = data.model_dump()
     policy = Policy(version=1, branch_id=fields.pop("branch"), created_at=now, **fields)
     policy.case_key = _case_key(policy)
@@ -106,6 +124,8 @@ def read(policy: Policy, *, currency: str) -> PolicyRead:
         pickup_days=policy.pickup_days,
         fine_per_day=Money(amount_minor=policy.fine_per_day_minor, currency=currency),
         fine_cap=Money(amount_minor=policy.fine_cap_minor, currency=currency),
+        lost_fee=Money(amount_minor=policy.lost_fee_minor, currency=currency),
+        minimum_loan_days=policy.minimum_loan_days,
     )
 
 

@@ -35,10 +35,10 @@ async def pass_on(session: AsyncSession, *, copy: Copy, in_hand: bool, context: 
 
 async def promise(session: AsyncSession, *, booking: Booking, copy: Copy, in_hand: bool, context: Context) -> None:
     """Promise a copy to a booking: on the hold shelf if it is in hand where it will be collected, else on its way."""
-    booking.copy_id = copy.id
     if in_hand and copy.at_branch_id == booking.pickup_branch_id:
         await _put_on_hold_shelf(session, booking, copy, context)
         return
+    booking.copy_id = copy.id
     booking.status = BookingStatus.ALLOCATED
     booking.pickup_until = None
     if in_hand:
@@ -90,12 +90,13 @@ async def note(
 
 
 async def _put_on_hold_shelf(session: AsyncSession, booking: Booking, copy: Copy, context: Context) -> None:
-    copy.status = CopyStatus.ON_HOLD_SHELF
-    copy.transit_to_id = None
-    booking.status = BookingStatus.READY
     reader = await session.get_one(User, booking.reader_id)
     terms = context.rules.terms(category=reader.category, item_type=copy.item_type, branch=booking.pickup_branch_id)
     calendar = await branches.calendar(session, booking.pickup_branch_id, context.timezone)
+    copy.status = CopyStatus.ON_HOLD_SHELF
+    copy.transit_to_id = None
+    booking.copy_id = copy.id
+    booking.status = BookingStatus.READY
     booking.pickup_until = calendar.pickup_until(context.now, days=terms.pickup_days)
     await note(session, "booking_ready", booking, context, copy_id=copy.id)
 

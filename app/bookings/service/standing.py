@@ -1,7 +1,7 @@
 """Who may book and borrow: the reader's standing, checked under his lock so that limits hold."""
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -45,5 +45,5 @@ def check_standing(reader: User, *, context: Context, lifted: Collection[str] = 
         raise ReaderBlocked(why=reader.blocked_reason)
 
 
-def _today(now: datetime, timezone: str) -> object:
+def _today(now: datetime, timezone: str) -> date:
     return now.astimezone(ZoneInfo(timezone)).date()

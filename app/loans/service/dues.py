@@ -5,8 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bookings.context import Context
 from app.branches import service as branches
 from app.charges import service as charges
+from app.charges.models import Reason
 from app.copies.models import Copy
 from app.loans.models import Loan
+from app.policies.rules import Terms
 from app.users.models import User
 
 
@@ -17,7 +19,7 @@ async def charge_overdue(session: AsyncSession, *, loan: Loan, context: Context)
     """
     calendar = await branches.calendar(session, loan.branch_id, context.timezone)
     late_days = calendar.open_days_between(loan.due_at, context.now)
-    amount: int = min(late_days * loan.terms["fine_per_day_minor"], loan.terms["fine_cap_minor"])
+    amount = Terms(**loan.terms).fine_minor(late_days)
     if amount > 0:
         await _charge(session, loan, "overdue", amount, context)
     return amount
@@ -47,9 +49,10 @@ async def _charge(session: AsyncSession, loan: Loan, reason: str, amount_minor: 
     await charges.charge(
         session,
         subject=reader.pseudonym,
-        reason=reason,
+        reason=Reason(reason),
         amount_minor=amount_minor,
         loan_id=loan.id,
+        branch=loan.branch_id,
         now=context.now,
         actor=context.actor.pseudonym,
     )

@@ -1,6 +1,7 @@
 """Races for copies: forced interleavings, each of which a weaker lock would lose, on both databases."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,14 +31,12 @@ class RolledBack(Exception):
 @asynccontextmanager
 async def under_way(library: Library, *, commit: bool, **values: Any) -> AsyncIterator[None]:
     """An edit of all copies that is written but not yet committed while the block runs."""
-    try:
+    with contextlib.suppress(RolledBack):
         async with library.database.transaction() as session:
             await session.execute(update(Copy).values(**values))
             yield
             if not commit:
                 raise RolledBack
-    except RolledBack:
-        pass
 
 
 async def test_a_copy_whose_note_is_being_edited_is_still_promised(library: Library) -> None:
