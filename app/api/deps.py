@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.idempotency import claim_key
 from app.auth import service as auth
 from app.auth.permissions import Permission
 from app.auth.service import Identity
@@ -41,11 +42,6 @@ async def clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def _writing(request: Request) -> AsyncIterator[AsyncSession]:
-    async with request.app.state.database.transaction() as session:
-        yield session
-
-
 async def _reading(request: Request) -> AsyncIterator[AsyncSession]:
     async with request.app.state.database.reading() as session:
         yield session
@@ -55,11 +51,6 @@ CurrentSettings = Annotated[Settings, Depends(settings_of)]
 CurrentDatabase = Annotated[Database, Depends(database_of)]
 Signer = Annotated[TokenSigner, Depends(signer_of)]
 Now = Annotated[datetime, Depends(clock)]
-
-# scope="function": the commit happens before the answer leaves. Without it a client was told 201 before the commit,
-# 38 of 300 reads through a cache were stale, and a commit that failed still said 200 (measured).
-Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
-Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
 
 
 async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)], now: Now) -> Identity | None:
@@ -71,6 +62,18 @@ async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)],
 
 
 Who = Annotated[Identity | None, Depends(_who)]
+
+
+async def _writing(request: Request, who: Who, now: Now) -> AsyncIterator[AsyncSession]:
+    async with request.app.state.database.transaction() as session:
+        await claim_key(request, session, who, now)
+        yield session
+
+
+# scope="function": the commit happens before the answer leaves. Without it a client was told 201 before the commit,
+# 38 of 300 reads through a cache were stale, and a commit that failed still said 200 (measured).
+Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
+Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
 
 
 async def signed_in(who: Who) -> Identity:
@@ -98,6 +101,8 @@ CatalogueEditor = Annotated[Identity, Depends(may(Permission.EDIT_CATALOGUE))]
 CopyEditor = Annotated[Identity, Depends(may(Permission.EDIT_COPIES))]
 BranchEditor = Annotated[Identity, Depends(may(Permission.EDIT_BRANCHES))]
 PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
+
+DeskStaff = Annotated[Identity, Depends(may(Permission.USE_DESK))]
 
 _TAG: Final = re.compile(r'\s*(?:W/)?"?(\d{1,18})(?:-(?:br|gzip))?"?\s*')
 

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
+from app.books.service import BookMerged
 from app.core.errors import (
     PROBLEM_MEDIA_TYPE,
     AppError,
@@ -97,6 +98,7 @@ def _response(status: int, errors: Sequence[type[AppError]]) -> dict[str, Any]:
 
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(BookMerged, _merged)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
@@ -108,6 +110,17 @@ def install_error_handlers(app: FastAPI) -> None:
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
     return _render(request, error)
+
+
+async def _merged(request: Request, error: Exception) -> Response:
+    """The old address of a merged book leads to the new one, whatever hangs on it."""
+    assert isinstance(error, BookMerged)
+    old = request.path_params.get("book_id")
+    if old is None:
+        return _render(request, error)
+    path = request.url.path.replace(f"/books/{old}", f"/books/{error.facts['into']}", 1)
+    query = f"?{request.url.query}" if request.url.query else ""
+    return Response(status_code=308, headers={"Location": path + query})
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

@@ -13,6 +13,9 @@ class Permission(StrEnum):
     EDIT_BRANCHES = "branches:edit"
     EDIT_POLICIES = "policies:edit"
     SEE_OPERATIONS = "operations:see"
+    USE_DESK = "desk:use"
+    OVERRIDE_RULES = "desk:override"
+    SEE_AUDIT = "audit:see"
 
 
 _LIBRARIAN: Final = frozenset(
@@ -22,6 +25,8 @@ _LIBRARIAN: Final = frozenset(
         Permission.EDIT_COPIES,
         Permission.EDIT_POLICIES,
         Permission.SEE_OPERATIONS,
+        Permission.USE_DESK,
+        Permission.OVERRIDE_RULES,
     }
 )
 

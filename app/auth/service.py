@@ -41,6 +41,7 @@ class Identity:
     user_id: UUID
     session_id: UUID
     role: Role
+    pseudonym: UUID
 
     def may(self, permission: Permission) -> bool:
         return permission in GRANTS[self.role]
@@ -121,14 +122,14 @@ async def identify(session: AsyncSession, *, token: str, signer: TokenSigner, no
     """
     user_id, session_id = signer.read(token, now=now)
     statement = (
-        select(User.role)
+        select(User.role, User.pseudonym)
         .join(Session, Session.user_id == User.id)
         .where(Session.id == session_id, User.id == user_id, Session.expires_at > now)
     )
-    role = await session.scalar(statement)
-    if role is None:
+    found = (await session.execute(statement)).one_or_none()
+    if found is None:
         raise InvalidToken
-    return Identity(user_id, session_id, Role(role))
+    return Identity(user_id, session_id, Role(found.role), found.pseudonym)
 
 
 async def check_branch(session: AsyncSession, *, identity: Identity, branch_id: str) -> None:

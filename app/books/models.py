@@ -30,6 +30,8 @@ class Book(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # The book into which this one was merged; its address leads there.
+    merged_into_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("books.id"))
 
     __table_args__ = (
         Index("ix_books_title_key_id", "title_key", "id"),

@@ -47,12 +47,6 @@ async def find(session: AsyncSession, book_id: int) -> Book | None:
     return await session.get(Book, book_id)
 
 
-async def locked(session: AsyncSession, book_id: int) -> Book | None:
-    """The book with its row locked, read afresh."""
-    statement = select(Book).where(Book.id == book_id).with_for_update(key_share=True)
-    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page, the cursor of the next, the query that was answered instead, why there is no further page."""
@@ -170,6 +164,12 @@ async def _by_order(session: AsyncSession, query: BookQuery, asked: Query | None
         return Page(rows, None)
     last = found[query.limit - 1]
     return Page(rows, Cursor(last.key, last.id).encode(question))
+
+
+async def titles(session: AsyncSession, book_ids: Collection[int]) -> dict[int, str]:
+    """The titles of some books, removed ones too."""
+    found = await session.execute(select(Book.id, Book.title).where(Book.id.in_(book_ids)))
+    return {row.id: row.title for row in found}
 
 
 async def suggest(session: AsyncSession, typed: str) -> list[tuple[int, str]]:

@@ -11,25 +11,26 @@ from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books import identifiers, queries, search
+from app.books.holding import BookGone as BookGone
+from app.books.holding import BookMerged as BookMerged
+from app.books.holding import BookNotFound as BookNotFound
+from app.books.holding import MergeIntoItself as MergeIntoItself
+from app.books.holding import absorb as absorb
+from app.books.holding import hold as hold
+from app.books.holding import hold_pair as hold_pair
+from app.books.holding import locked, present
+from app.books.holding import share as share
 from app.books.models import AccessPoint, Book, SourceRecord
 from app.books.schemas import BookCreate, BookDocument, BookRead, IdentifierRead
 from app.books.search import index, spelling
 from app.books.search.terms import Terms, terms_of
 from app.core import metrics
 from app.core.db import on_commit
-from app.core.errors import Conflict, Gone, NotFound
+from app.core.errors import Conflict
 from app.core.schemas import JsonObject
 from app.core.versioning import IfMatch, compare
 
 UNDO_DAYS: Final = 30
-
-
-class BookNotFound(NotFound):
-    code, detail = "book_not_found", "There is no such book."
-
-
-class BookGone(Gone):
-    code, detail = "book_gone", "This book has been removed from the catalogue."
 
 
 class BookInUse(Conflict):
@@ -70,7 +71,7 @@ async def change(
         BookNotFound, BookGone.
         VersionChanged: somebody was faster; carries the current book.
     """
-    book = await _present(session, book_id)
+    book = await hold(session, book_id=book_id)
     compare(book.version, if_match, lambda: read(book))
     writable = fields_of(book).model_dump()
     merged = writable | changes
@@ -94,7 +95,7 @@ async def remove(
     Raises:
         BookNotFound, BookGone, VersionChanged, BookInUse.
     """
-    book = await _present(session, book_id)
+    book = await hold(session, book_id=book_id)
     compare(book.version, if_match, lambda: read(book))
     if blockers := list(in_use):
         raise BookInUse(what=" and ".join(blockers), in_use=blockers)
@@ -108,9 +109,11 @@ async def restore(session: AsyncSession, *, book_id: int, now: datetime) -> Book
     Raises:
         BookNotFound, UndoTooLate.
     """
-    book = await queries.locked(session, book_id)
+    book = await locked(session, book_id)
     if book is None:
         raise BookNotFound
+    if book.merged_into_id is not None:
+        raise BookMerged(into=book.merged_into_id)
     if book.deleted_at:
         check_undo(book.deleted_at, now)
         book.deleted_at = None
@@ -131,21 +134,10 @@ async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> 
         BookNotFound: also when it is suppressed and the caller may not see that.
         BookGone.
     """
-    book = await queries.find(session, book_id)
-    if book is None or (book.suppressed and not with_suppressed):
+    book = present(await queries.find(session, book_id))
+    if book.suppressed and not with_suppressed:
         raise BookNotFound
-    if book.deleted_at:
-        raise BookGone
     return queries.Row(book.id, book.version, book.document)
-
-
-async def hold(session: AsyncSession, *, book_id: int) -> Book:
-    """Lock a book that is there, for whoever changes what hangs on it (lock order: reader, book, copy).
-
-    Raises:
-        BookNotFound, BookGone.
-    """
-    return await _present(session, book_id)
 
 
 async def keep_sources(session: AsyncSession, *, records: Iterable[JsonObject], now: datetime) -> None:
@@ -180,15 +172,6 @@ def fields_of(book: Book) -> BookCreate:
     fields = {name: value for name, value in stored.items() if name in BookCreate.model_fields}
     fields["identifiers"] = [{"type": item["type"], "value": item["value"]} for item in stored["identifiers"]]
     return BookCreate.model_validate(fields)
-
-
-async def _present(session: AsyncSession, book_id: int) -> Book:
-    book = await queries.locked(session, book_id)
-    if book is None:
-        raise BookNotFound
-    if book.deleted_at:
-        raise BookGone
-    return book
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ class Copy(Base):
     barcode: Mapped[str] = mapped_column(String(64))
     call_number: Mapped[str | None] = mapped_column(String(200))
     branch_id: Mapped[str] = mapped_column(ForeignKey("branches.id"))
+    # Where it was last seen, and, in transit only, where it is going; the home is branch_id.
+    at_branch_id: Mapped[str] = mapped_column(ForeignKey("branches.id"))
+    transit_to_id: Mapped[str | None] = mapped_column(ForeignKey("branches.id"))
     shelf_location: Mapped[str | None] = mapped_column(String(200))
     item_type: Mapped[str] = mapped_column(String(32))
     status: Mapped[str] = mapped_column(String(16))
@@ -48,6 +51,7 @@ class Copy(Base):
     __table_args__ = (
         CheckConstraint(f"status IN ({_STATUSES})", name="status"),
         CheckConstraint("price_minor >= 0", name="price"),
+        CheckConstraint("(status = 'in_transit') = (transit_to_id IS NOT NULL)", name="transit"),
         # The barcode of a removed copy may be stuck on another one.
         Index(
             "uq_copies_barcode",

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, exists, func, select
+from sqlalchemy import ColumnElement, Select, case, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import Book
@@ -45,6 +45,79 @@ async def page(
     if len(found) <= limit:
         return found, None
     return found[:limit], Cursor(None, found[limit - 1].id).encode(question)
+
+
+async def find_by_barcode(session: AsyncSession, barcode: str) -> Copy | None:
+    statement = select(Copy).where(Copy.barcode == barcode, Copy.deleted_at.is_(None))
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def barcodes(session: AsyncSession, copy_ids: Collection[int]) -> dict[int, str]:
+    """The barcodes of some copies, removed ones too."""
+    found = await session.execute(select(Copy.id, Copy.barcode).where(Copy.id.in_(copy_ids)))
+    return {row.id: row.barcode for row in found}
+
+
+async def kinds(session: AsyncSession, book_id: int) -> list[tuple[str, str]]:
+    """The (item type, home branch) pairs among a book's copies that the library still has."""
+    statement = (
+        select(Copy.item_type, Copy.branch_id)
+        .where(Copy.book_id == book_id, Copy.deleted_at.is_(None), Copy.status != CopyStatus.WITHDRAWN)
+        .distinct()
+    )
+    return [(row.item_type, row.branch_id) for row in await session.execute(statement)]
+
+
+async def claim_available(
+    session: AsyncSession, *, book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str
+) -> Copy | None:
+    """Reserve a free copy of these kinds in one statement, without waiting for anybody.
+
+    A fast path, never a verdict: None may mean that the free copy is only being edited, or that the one who claimed it
+    rolls back. Look again with `lock_available` under the book's lock before you say that there is none.
+    """
+    wanted = _available(book_id, kinds, prefer_branch).with_for_update(key_share=True, skip_locked=True)
+    statement = (
+        update(Copy)
+        .where(Copy.id == wanted.scalar_subquery(), Copy.status == CopyStatus.AVAILABLE)
+        .values(status=CopyStatus.RESERVED)
+        .returning(Copy)
+    )
+    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
+
+
+async def lock_available(
+    session: AsyncSession, *, book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str
+) -> Copy | None:
+    """A free copy of these kinds, locked, after waiting for whoever holds it. The caller has locked the book."""
+    wanted = _available(book_id, kinds, prefer_branch).with_for_update(key_share=True)
+    copy_id = await session.scalar(wanted)
+    return await locked(session, copy_id) if copy_id is not None else None
+
+
+def _available(book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str) -> Select[int]:
+    return (
+        select(Copy.id)
+        .where(
+            Copy.book_id == book_id,
+            Copy.status == CopyStatus.AVAILABLE,
+            Copy.deleted_at.is_(None),
+            tuple_(Copy.item_type, Copy.branch_id).in_(kinds),
+        )
+        .order_by(case((Copy.branch_id == prefer_branch, 0), else_=1), Copy.id)
+        .limit(1)
+    )
+
+
+async def lock_free(session: AsyncSession, book_id: int) -> list[Copy]:
+    """All free copies of a book, locked in order of id, after waiting for whoever holds one."""
+    statement = (
+        select(Copy)
+        .where(Copy.book_id == book_id, Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
+        .order_by(Copy.id)
+        .with_for_update(key_share=True)
+    )
+    return list(await session.scalars(statement, execution_options={"populate_existing": True}))
 
 
 def has_available(*, branch_id: str | None = None) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """Copies: adding, changing, removing and restoring them. Their status changes in circulation."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import NoReturn
 
@@ -52,6 +52,7 @@ async def add(session: AsyncSession, *, book_id: int, data: CopyCreate, branch_i
         barcode=data.barcode,
         call_number=data.call_number,
         branch_id=branch_id,
+        at_branch_id=branch_id,
         shelf_location=data.shelf_location,
         item_type=data.item_type,
         status=CopyStatus.AVAILABLE,
@@ -155,11 +156,13 @@ async def get(session: AsyncSession, *, copy_id: int) -> Copy:
     return copy
 
 
-async def availability(session: AsyncSession, *, book_ids: Collection[int]) -> dict[int, Availability]:
-    """Live counts for each book, in one statement."""
+async def availability(
+    session: AsyncSession, *, book_ids: Collection[int], waiting: Mapping[int, int]
+) -> dict[int, Availability]:
+    """Live counts for each book, in one statement; `waiting` says how many readers wait for a book, if any do."""
     found = await queries.counts(session, book_ids)
     return {
-        book_id: Availability(total=total, available=available, waiting=0)
+        book_id: Availability(total=total, available=available, waiting=waiting.get(book_id, 0))
         for book_id, (total, available) in found.items()
     }
 

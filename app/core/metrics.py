@@ -35,6 +35,10 @@ http_requests_in_progress = Gauge(
 )
 books_created_total = Counter("books_created_total", "Books added to the catalogue")
 users_registered_total = Counter("users_registered_total", "Accounts made")
+bookings_created_total = Counter("bookings_created_total", "Bookings placed")
+loans_created_total = Counter("loans_created_total", "Copies lent")
+returns_total = Counter("returns_total", "Copies returned")
+renewals_total = Counter("renewals_total", "Loans renewed")
 db_query_duration_seconds = Histogram(
     "db_query_duration_seconds", "Time of a statement, by kind", ["query_type"], buckets=LATENCY_BUCKETS
 )

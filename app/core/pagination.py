@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
+from uuid import UUID
 
 from app.core.errors import BadRequest
 
@@ -70,3 +71,15 @@ def _is(value: Any, expected: type) -> bool:
 def question_of(*parts: Any) -> str:
     """A short fingerprint of a query and its order; the same question always has the same one."""
     return hashlib.sha256(json.dumps(parts, default=str, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def uuid_of(cursor: Cursor) -> UUID:
+    """The cursor's row id as a UUID.
+
+    Raises:
+        InvalidCursor.
+    """
+    try:
+        return UUID(str(cursor.id))
+    except ValueError as error:
+        raise InvalidCursor from error

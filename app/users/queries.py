@@ -17,6 +17,10 @@ async def by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.scalars(select(User).where(User.email == email.casefold()))).one_or_none()
 
 
+async def by_card(session: AsyncSession, card_number: str) -> User | None:
+    return (await session.scalars(select(User).where(User.card_number == card_number))).one_or_none()
+
+
 async def locked(session: AsyncSession, user_id: UUID) -> User | None:
     """The account with its row locked, read afresh."""
     statement = select(User).where(User.id == user_id).with_for_update(key_share=True)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy import ColumnElement
 
+from app.api.circulation import Circulation, live_counts
 from app.api.deps import (
     CatalogueEditor,
     CopyEditor,
@@ -19,9 +20,12 @@ from app.api.deps import (
     Writing,
 )
 from app.api.errors import problems
+from app.api.idempotency import IdempotentRoute
 from app.api.responses import next_link, tagged, versioned
 from app.api.v1.endpoints.copies import branch_for
 from app.auth.service import Identity
+from app.bookings import queries as booking_queries
+from app.bookings import service as bookings
 from app.books import queries
 from app.books import service as books
 from app.books.schemas import (
@@ -44,7 +48,7 @@ from app.core.errors import AppError, BadRequest, Forbidden, PreconditionRequire
 from app.core.pagination import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, InvalidCursor, StaleCursor
 from app.core.versioning import VersionChanged, etag
 
-router = APIRouter(prefix="/books", tags=["books"])
+router = APIRouter(prefix="/books", tags=["books"], route_class=IdempotentRoute)
 
 MAX_AVAILABILITY_IDS = 100
 _MISSING: tuple[type[AppError], ...] = (books.BookNotFound, books.BookGone)
@@ -69,7 +73,7 @@ async def list_books(request: Request, session: Reading, who: Who, query: Annota
     page = await queries.page(session, query, where=_conditions(query, who))
     rows, cursor = page.rows, page.next
     live = query.include == "availability"
-    counts = await copies.availability(session, book_ids=[row.id for row in rows]) if live and rows else {}
+    counts = await live_counts(session, [row.id for row in rows]) if live and rows else {}
     items = ",".join(row.json(availability=counts[row.id].model_dump_json()) if live else row.json() for row in rows)
     members = json.dumps({"next": cursor, "corrected": page.corrected, "hint": page.hint}, ensure_ascii=False)
     response = tagged(request, f'{{"items":[{items}],{members[1:-1]}}}')
@@ -142,7 +146,7 @@ async def books_availability(
     if wanted[-1] > MAX_ID:
         raise InvalidIds
     response.headers["Cache-Control"] = "no-store"
-    return await copies.availability(session, book_ids=wanted)
+    return await live_counts(session, wanted)
 
 
 @router.get("/{book_id}", response_model=BookRead, responses=problems(*_MISSING))
@@ -195,6 +199,7 @@ async def delete_book(
     del who
     await books.hold(session, book_id=book_id)
     in_use = ["copies"] if await copy_queries.any_of(session, book_id=book_id) else []
+    in_use += ["open bookings"] if await booking_queries.open_of_books(session, [book_id]) else []
     await books.remove(session, book_id=book_id, if_match=if_match, in_use=in_use, now=now)
 
 
@@ -214,7 +219,7 @@ async def book_availability(book_id: RowId, session: Reading, who: Who, response
     """Live counts: copies, copies on the shelf, readers waiting. Never cached."""
     await books.get(session, book_id=book_id, with_suppressed=bool(who and who.is_staff))
     response.headers["Cache-Control"] = "no-store"
-    return (await copies.availability(session, book_ids=[book_id]))[book_id]
+    return (await live_counts(session, [book_id]))[book_id]
 
 
 @router.get("/{book_id}/copies", responses=problems(*_MISSING, InvalidCursor, StaleCursor))
@@ -246,12 +251,13 @@ async def create_copy(
     session: Writing,
     who: CopyEditor,
     settings: CurrentSettings,
+    context: Circulation,
     response: Response,
-    now: Now,
 ) -> CopyRead:
     """Add a copy; without `branch` it goes to the librarian's own, or the oldest."""
     branch_id = await branch_for(session, who, data.branch)
-    copy = await copies.add(session, book_id=book_id, data=data, branch_id=branch_id, now=now)
+    copy = await copies.add(session, book_id=book_id, data=data, branch_id=branch_id, now=context.now)
+    await bookings.settle(session, book_id=book_id, context=context)
     response.headers["Location"] = f"{settings.api_v1_str}/copies/{copy.id}"
     response.headers["ETag"] = etag(copy.version)
     return copies.read(copy, currency=settings.currency)

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response, status
 
 from app.api.deps import BranchEditor, Now, Reading, RequiredIfMatch, Writing
 from app.api.errors import problems
+from app.api.idempotency import IdempotentRoute
 from app.api.responses import tagged, versioned
 from app.branches import service as branches
 from app.branches.schemas import BranchCreate, BranchPage, BranchRead, BranchUpdate
@@ -12,7 +13,7 @@ from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthori
 from app.core.schemas import Code
 from app.core.versioning import VersionChanged, etag
 
-router = APIRouter(prefix="/branches", tags=["branches"])
+router = APIRouter(prefix="/branches", tags=["branches"], route_class=IdempotentRoute)
 
 _MISSING: tuple[type[AppError], ...] = (branches.BranchNotFound, branches.BranchGone)
 _CHANGE: tuple[type[AppError], ...] = (Unauthorized, Forbidden, *_MISSING, PreconditionRequired, VersionChanged)

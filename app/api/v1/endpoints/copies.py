@@ -6,11 +6,14 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.circulation import Circulation
 from app.api.deps import CopyEditor, CurrentSettings, Now, Reading, RequiredIfMatch, RowId, Writing
 from app.api.errors import problems
+from app.api.idempotency import IdempotentRoute
 from app.api.responses import next_link
 from app.auth import service as auth
 from app.auth.service import Identity
+from app.bookings import service as bookings
 from app.books import service as books
 from app.branches import service as branches
 from app.copies import queries
@@ -22,7 +25,7 @@ from app.core.versioning import VersionChanged, etag
 from app.users import queries as user_queries
 from app.users.models import Role
 
-router = APIRouter(prefix="/copies", tags=["copies"])
+router = APIRouter(prefix="/copies", tags=["copies"], route_class=IdempotentRoute)
 
 _STAFF: tuple[type[AppError], ...] = (Unauthorized, Forbidden, auth.NotYourBranch)
 _CHANGE: tuple[type[AppError], ...] = (
@@ -89,15 +92,19 @@ async def update_copy(
     who: CopyEditor,
     if_match: RequiredIfMatch,
     settings: CurrentSettings,
+    context: Circulation,
     response: Response,
 ) -> CopyRead:
     """Change the fields that are sent; the status changes by the desk's verbs."""
+    book_id = (await copies.get(session, copy_id=copy_id)).book_id
+    await books.hold(session, book_id=book_id)
     copy = await copies.present(session, copy_id)
     await auth.check_branch(session, identity=who, branch_id=copy.branch_id)
     changes = data.model_dump(exclude_unset=True)
     if changes.get("branch"):
         await auth.check_branch(session, identity=who, branch_id=changes["branch"])
     copy = await copies.change(session, copy_id=copy_id, changes=changes, if_match=if_match, currency=settings.currency)
+    await bookings.settle(session, book_id=book_id, context=context)
     response.headers["ETag"] = etag(copy.version)
     return copies.read(copy, currency=settings.currency)
 
@@ -117,10 +124,16 @@ async def delete_copy(
     responses=problems(*_STAFF, copies.CopyNotFound, copies.BarcodeTaken, books.UndoTooLate, books.BookGone),
 )
 async def restore_copy(
-    copy_id: RowId, session: Writing, who: CopyEditor, settings: CurrentSettings, response: Response, now: Now
+    copy_id: RowId,
+    session: Writing,
+    who: CopyEditor,
+    settings: CurrentSettings,
+    context: Circulation,
+    response: Response,
 ) -> CopyRead:
-    """Undo a removal."""
-    copy = await copies.restore(session, copy_id=copy_id, now=now)
+    """Undo a removal; the copy goes to whoever waits for it."""
+    copy = await copies.restore(session, copy_id=copy_id, now=context.now)
     await auth.check_branch(session, identity=who, branch_id=copy.branch_id)
+    await bookings.settle(session, book_id=copy.book_id, context=context)
     response.headers["ETag"] = etag(copy.version)
     return copies.read(copy, currency=settings.currency)

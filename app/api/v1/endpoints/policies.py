@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.deps import CurrentSettings, Now, PolicyEditor, Reading, RequiredIfMatch, RowId, Writing
 from app.api.errors import problems
+from app.api.idempotency import IdempotentRoute
 from app.api.responses import next_link
 from app.auth import service as auth
 from app.auth.service import Identity
@@ -19,7 +20,7 @@ from app.policies import service as policies
 from app.policies.schemas import PolicyCreate, PolicyPage, PolicyRead, PolicyUpdate
 from app.users.models import Role
 
-router = APIRouter(prefix="/policies", tags=["policies"])
+router = APIRouter(prefix="/policies", tags=["policies"], route_class=IdempotentRoute)
 
 _STAFF: tuple[type[AppError], ...] = (Unauthorized, Forbidden, auth.NotYourBranch)
 _CHANGE: tuple[type[AppError], ...] = (*_STAFF, policies.PolicyNotFound, PreconditionRequired, VersionChanged)

@@ -1,0 +1,133 @@
+"""Placing a booking: a copy that is free is promised at once, otherwise the reader takes his place in the queue."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit import service as audit
+from app.audit.service import Change
+from app.bookings import queries
+from app.bookings.context import Context
+from app.bookings.models import NORMAL_PRIORITY, Booking, BookingStatus
+from app.bookings.service.standing import check_standing, hold_reader
+from app.books import service as books
+from app.branches import service as branches
+from app.copies import queries as copies
+from app.copies.models import Copy, CopyStatus
+from app.core import metrics
+from app.core.db import on_commit, wall_clock
+from app.core.errors import Conflict
+from app.users.models import User
+
+
+class AlreadyBooked(Conflict):
+    code, detail = "already_booked", "You have booked this book already."
+
+
+class AlreadyBorrowed(Conflict):
+    code, detail = "already_borrowed", "You have this book on loan; renew it instead."
+
+
+class BookingLimitReached(Conflict):
+    code, detail = "booking_limit_reached", "You have {limit} open bookings, which is the limit; cancel one first."
+
+
+class NotForLoan(Conflict):
+    code, detail = "not_for_loan", "The library's copies of this book are for use in the library only."
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a reader wants: any copy of a book, to be collected at a branch."""
+
+    reader_id: UUID
+    book_id: int
+    pickup_branch: str
+    priority: int = NORMAL_PRIORITY
+
+
+async def place(
+    session: AsyncSession, *, wish: Wish, has_on_loan: Callable[[], Awaitable[bool]], context: Context
+) -> Booking:
+    """Place a booking. Locks the reader; the book only when no copy is free at first sight; the copy that it gets.
+
+    `has_on_loan` asks whether the reader has the book on loan; it is called under his lock.
+
+    Raises:
+        ReaderNotFound, CardExpired, ReaderBlocked, BookNotFound, BookGone, UnknownBranch, AlreadyBooked,
+        AlreadyBorrowed, BookingLimitReached, NotForLoan.
+    """
+    reader = await hold_reader(session, wish.reader_id)
+    check_standing(reader, context=context)
+    await branches.check_open(session, wish.pickup_branch)
+    await books.share(session, book_id=wish.book_id)
+    if await has_on_loan():
+        raise AlreadyBorrowed
+    if await queries.open_of(session, reader_id=reader.id, book_id=wish.book_id):
+        raise AlreadyBooked
+    kinds = await _kinds_for(session, reader, wish, context)
+    copy = await copies.claim_available(session, book_id=wish.book_id, kinds=kinds, prefer_branch=wish.pickup_branch)
+    if copy is None:
+        copy = await _look_again(session, wish, kinds)
+    return await _write(session, wish, copy, context)
+
+
+async def _kinds_for(session: AsyncSession, reader: User, wish: Wish, context: Context) -> list[tuple[str, str]]:
+    """The kinds of copies of the book that this reader may borrow, after checking his limit."""
+    kinds = await copies.kinds(session, wish.book_id)
+    allowed = [
+        (item_type, branch)
+        for item_type, branch in kinds
+        if context.rules.may_borrow(category=reader.category, item_type=item_type, branch=branch)
+    ]
+    if kinds and not allowed:
+        raise NotForLoan
+    item_type = allowed[0][0] if allowed else "book"
+    terms = context.rules.terms(category=reader.category, item_type=item_type, branch=wish.pickup_branch)
+    if await queries.has_reached(session, reader_id=reader.id, limit=terms.booking_limit):
+        raise BookingLimitReached(limit=terms.booking_limit)
+    return allowed
+
+
+async def _look_again(session: AsyncSession, wish: Wish, kinds: list[tuple[str, str]]) -> Copy | None:
+    """Under the book's lock, waiting for whoever holds a copy: the fast path skips what is only being edited."""
+    await books.hold(session, book_id=wish.book_id)
+    copy = await copies.lock_available(session, book_id=wish.book_id, kinds=kinds, prefer_branch=wish.pickup_branch)
+    if copy is not None:
+        copy.status = CopyStatus.RESERVED
+    return copy
+
+
+async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: Context) -> Booking:
+    # Whoever waits has locked the book and takes the next place; whoever got a copy jumps nobody.
+    placed_at = (
+        await queries.next_place(session, wish.book_id)
+        if copy is None
+        else await session.scalar(select(wall_clock())) or context.now
+    )
+    booking = Booking(
+        id=uuid_utils.uuid7(),
+        reader_id=wish.reader_id,
+        book_id=wish.book_id,
+        copy_id=copy.id if copy else None,
+        pickup_branch_id=wish.pickup_branch,
+        priority=wish.priority,
+        status=BookingStatus.ALLOCATED if copy else BookingStatus.WAITING,
+        placed_at=placed_at,
+    )
+    session.add(booking)
+    change = Change(
+        "booking_placed",
+        book_id=wish.book_id,
+        copy_id=booking.copy_id,
+        booking_id=booking.id,
+        branch_id=wish.pickup_branch,
+    )
+    audit.record(session, change, actor=context.actor, now=context.now, data={"status": booking.status})
+    await session.flush()
+    on_commit(session, metrics.bookings_created_total.inc)
+    return booking

@@ -1,0 +1,87 @@
+"""Idempotency-Key: the same key and body never have a second effect, and after a success give the same answer."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.core.errors import Conflict, Unprocessable
+from app.core.schemas import JsonObject
+from app.idempotency.models import IdempotencyKey
+
+KEPT_HOURS: Final = 24
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+class IdempotencyKeyReused(Unprocessable):
+    code, detail = "idempotency_key_reused", "This Idempotency-Key was used for another request; choose a new one."
+
+
+class RequestInProgress(Conflict):
+    code, detail = "request_in_progress", "The same request is under way; wait for its answer or try again shortly."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A success as it was given."""
+
+    status: int
+    headers: JsonObject
+    body: bytes
+
+
+async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest: str, now: datetime) -> Answer | None:
+    """Take the key for this transaction, or return the answer that it led to.
+
+    A concurrent twin waits for the first one: if that commits, the twin gets its answer; if it rolls back, the key is
+    free and the twin goes on.
+
+    Raises:
+        IdempotencyKeyReused: the key came with another body.
+        RequestInProgress: the first one takes longer than the lock timeout.
+    """
+    await session.execute(
+        delete(IdempotencyKey).where(
+            IdempotencyKey.scope == scope, IdempotencyKey.created_at < now - timedelta(hours=KEPT_HOURS)
+        )
+    )
+    # The same clause on both databases; SQLAlchemy spells it per dialect but compiles this one for either.
+    statement = (
+        insert(IdempotencyKey)
+        .values(scope=scope, user_id=user_id, body_digest=body_digest, created_at=now)
+        .on_conflict_do_nothing(index_elements=["scope"])
+        .returning(IdempotencyKey.scope)
+    )
+    try:
+        if await session.scalar(statement) is not None:
+            return None
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise RequestInProgress(headers={"Retry-After": "1"}) from None
+        raise
+    found = (await session.scalars(select(IdempotencyKey).where(IdempotencyKey.scope == scope))).one()
+    if found.body_digest != body_digest:
+        raise IdempotencyKeyReused
+    return Answer(found.status or 200, found.headers or {}, found.body or b"")
+
+
+async def keep(session: AsyncSession, *, scope: str, answer: Answer) -> None:
+    """Keep the answer, in the transaction of the effect."""
+    statement = (
+        update(IdempotencyKey)
+        .where(IdempotencyKey.scope == scope)
+        .values(status=answer.status, headers=answer.headers, body=answer.body)
+    )
+    await session.execute(statement)
+
+
+async def purge(session: AsyncSession, *, now: datetime) -> int:
+    """Forget keys older than 24 hours; returns how many."""
+    statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < now - timedelta(hours=KEPT_HOURS))
+    result = await session.execute(statement.returning(IdempotencyKey.scope))
+    return len(result.all())

@@ -1,0 +1,206 @@
+"""Lending a copy at the desk: whose card, which copy, by which rules, until when."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat as uuid_utils
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.audit import service as audit
+from app.audit.service import Change
+from app.bookings import queries as booking_queries
+from app.bookings import service as bookings
+from app.bookings.context import Context
+from app.bookings.models import Booking, BookingStatus
+from app.books import service as books
+from app.branches import service as branches
+from app.copies import queries as copies
+from app.copies.models import Copy, CopyStatus
+from app.copies.service import CopyNotFound
+from app.core import metrics
+from app.core.db import on_commit
+from app.core.errors import Conflict, Unprocessable
+from app.loans import queries
+from app.loans.models import Loan, LoanStatus
+from app.loans.service.scans import Snapshot, keep_scan, snapshot
+from app.policies.rules import Terms
+from app.users import queries as users
+from app.users.models import User
+
+OVERRIDABLE: Final = frozenset({"expired", "blocked", "limit", "not_for_loan", "promised_to_another"})
+
+
+class UnknownRule(Unprocessable):
+    code, detail = "unknown_rule", "No override lifts {rules}; those that can be lifted are {known}."
+
+
+class CopyOnLoan(Conflict):
+    code, detail = "copy_on_loan", "This copy is on loan to another reader; return it first."
+
+
+class AlreadyOnLoan(Conflict):
+    code, detail = "already_on_loan", "The reader has this very copy on loan already; renew it, or scan the next one."
+
+
+class PromisedToAnother(Conflict):
+    code, detail = "promised_to_another", "This copy is promised to another reader; put it on the hold shelf."
+
+
+class CopyNotLendable(Conflict):
+    code, detail = "copy_not_lendable", "This copy is {status}; check it in first."
+
+
+class LoanLimitReached(Conflict):
+    code, detail = (
+        "loan_limit_reached",
+        "The reader has {limit} loans, which is the limit; something must come back first.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Rules that a librarian lifts for this loan, and why."""
+
+    rules: frozenset[str]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    loan: Loan
+    copy: Copy
+    scan_id: UUID
+
+
+async def lend(
+    session: AsyncSession,
+    *,
+    barcode: str,
+    card_number: str,
+    branch_id: str,
+    override: Override | None,
+    context: Context,
+) -> Lent:
+    """Lend a copy. Locks reader, book, copy. An override lifts the rules that it names and is audited.
+
+    A reader's open booking for the book is fulfilled, whatever copy he takes; the copy promised to him goes on to the
+    next in line.
+
+    Raises:
+        ReaderNotFound, CopyNotFound, CardExpired, ReaderBlocked, NotForLoan, LoanLimitReached, CopyOnLoan,
+        AlreadyOnLoan, PromisedToAnother, CopyNotLendable, UnknownRule.
+    """
+    lifted = _lifted(override)
+    card_holder = await users.by_card(session, card_number)
+    if card_holder is None:
+        raise bookings.ReaderNotFound
+    reader = await bookings.hold_reader(session, card_holder.id)
+    seen = await copies.find_by_barcode(session, barcode)
+    if seen is None:
+        raise CopyNotFound
+    await books.hold(session, book_id=seen.book_id)
+    copy = await copies.locked(session, seen.id)
+    if copy is None or copy.deleted_at:
+        raise CopyNotFound
+    displaced = await _check_copy(session, copy, reader, lifted)
+    terms = context.rules.terms(category=reader.category, item_type=copy.item_type, branch=copy.branch_id)
+    await _check_reader(session, reader, terms, lifted, context)
+    before = await snapshot(session, copy)
+    reason = override.reason if override else None
+    if displaced:
+        await bookings.back_to_queue(session, booking=displaced, context=context, reason=reason or "lent to another")
+    loan = await _write(session, copy, reader, terms, branch_id, context, reason, lifted)
+    await _fulfil(session, reader, copy, before, context)
+    if displaced:
+        await bookings.settle(session, book_id=copy.book_id, context=context)
+    scan_id = await keep_scan(session, kind="lend", copy=copy, before=before, loan=loan, context=context)
+    on_commit(session, metrics.loans_created_total.inc)
+    return Lent(loan, copy, scan_id)
+
+
+def _lifted(override: Override | None) -> frozenset[str]:
+    rules = override.rules if override else frozenset()
+    if unknown := rules - OVERRIDABLE:
+        raise UnknownRule(rules=", ".join(sorted(unknown)), known=", ".join(sorted(OVERRIDABLE)))
+    return rules
+
+
+async def _check_copy(session: AsyncSession, copy: Copy, reader: User, lifted: Collection[str]) -> Booking | None:
+    """The other reader's booking that this loan displaces, if an override allows that."""
+    if copy.status == CopyStatus.AVAILABLE:
+        return None
+    if copy.status == CopyStatus.ON_LOAN:
+        loan = await queries.open_of_copy(session, copy.id)
+        raise AlreadyOnLoan if loan and loan.reader_id == reader.id else CopyOnLoan
+    if copy.status not in {CopyStatus.RESERVED, CopyStatus.ON_HOLD_SHELF}:
+        raise CopyNotLendable(status=copy.status.replace("_", " "))
+    booking = await booking_queries.promised(session, copy.id)
+    if booking is None or booking.reader_id == reader.id:
+        return None
+    if "promised_to_another" not in lifted:
+        raise PromisedToAnother
+    return booking
+
+
+async def _check_reader(
+    session: AsyncSession, reader: User, terms: Terms, lifted: Collection[str], context: Context
+) -> None:
+    bookings.check_standing(reader, context=context, lifted=lifted)
+    if terms.loan_days == 0 and "not_for_loan" not in lifted:
+        raise bookings.NotForLoan
+    if "limit" not in lifted and await queries.has_reached(session, reader_id=reader.id, limit=terms.loan_limit):
+        raise LoanLimitReached(limit=terms.loan_limit)
+
+
+async def _write(
+    session: AsyncSession,
+    copy: Copy,
+    reader: User,
+    terms: Terms,
+    branch_id: str,
+    context: Context,
+    reason: str | None,
+    lifted: Collection[str],
+) -> Loan:
+    calendar = await branches.calendar(session, branch_id, context.timezone)
+    loan = Loan(
+        id=uuid_utils.uuid7(),
+        copy_id=copy.id,
+        book_id=copy.book_id,
+        reader_id=reader.id,
+        branch_id=branch_id,
+        status=LoanStatus.OPEN,
+        checked_out_at=context.now,
+        due_at=calendar.due_at(context.now, days=terms.loan_days),
+        renewals=0,
+        terms=asdict(terms),
+    )
+    session.add(loan)
+    copy.status = CopyStatus.ON_LOAN
+    copy.at_branch_id = branch_id
+    copy.transit_to_id = None
+    change = Change("loan_opened", book_id=copy.book_id, copy_id=copy.id, loan_id=loan.id, branch_id=branch_id)
+    data = {"overridden": sorted(lifted)} if lifted else None
+    audit.record(session, change, actor=context.actor, now=context.now, reason=reason, data=data)
+    return loan
+
+
+async def _fulfil(session: AsyncSession, reader: User, copy: Copy, before: Snapshot, context: Context) -> None:
+    """Close the reader's booking for the book; a different copy that was promised to him goes on."""
+    booking = await booking_queries.open_of(session, reader_id=reader.id, book_id=copy.book_id)
+    if booking is None:
+        return
+    before.keep_booking(booking)
+    promised_id = booking.copy_id
+    booking.status = BookingStatus.FULFILLED
+    booking.copy_id = None
+    booking.pickup_until = None
+    booking.suspended_until = None
+    booking.closed_at = context.now
+    await bookings.note(session, "booking_fulfilled", booking, context, copy_id=copy.id)
+    if promised_id is not None and promised_id != copy.id:
+        other = await copies.locked(session, promised_id)
+        if other is not None:
+            await bookings.pass_on(session, copy=other, in_hand=False, context=context)
