@@ -32,7 +32,7 @@ class BarcodeTaken(Conflict):
 
 
 class CopyInUse(Conflict):
-    code, detail = "copy_in_use", "The copy can't be removed while it is {status}."
+    code, detail = "copy_in_use", "The copy can't be removed while it is {state}."
 
 
 BUSY = (CopyStatus.ON_LOAN, CopyStatus.RESERVED, CopyStatus.ON_HOLD_SHELF, CopyStatus.IN_TRANSIT)
@@ -119,7 +119,7 @@ async def remove(session: AsyncSession, *, copy_id: int, if_match: IfMatch, curr
     copy = await present(session, copy_id)
     compare(copy.version, if_match, lambda: read(copy, currency=currency))
     if copy.status in BUSY:
-        raise CopyInUse(status=copy.status.replace("_", " "), in_use=[copy.status])
+        raise CopyInUse(state=copy.status.replace("_", " "), in_use=[copy.status])
     copy.deleted_at = now
     await session.flush()
 

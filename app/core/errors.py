@@ -92,16 +92,16 @@ class Unavailable(AppError):
         super().__init__(headers={"Retry-After": "1", **(headers or {})}, **facts)
 
 
-def problem_document(status: int, code: str, detail: str, *, request_id: str, **members: Any) -> dict[str, Any]:
+def problem_document(status: int, code: str, detail: str, /, *, request_id: str, **members: Any) -> dict[str, Any]:
     """The body of an RFC 9457 problem; `type` is a stable URN of the code."""
     return {
+        **members,
         "type": f"urn:library:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
         "request_id": request_id,
-        **members,
     }
 
 

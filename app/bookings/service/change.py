@@ -20,15 +20,15 @@ class BookingNotFound(NotFound):
 
 
 class BookingClosed(Conflict):
-    code, detail = "booking_closed", "This booking is {status} already."
+    code, detail = "booking_closed", "This booking is {state} already."
 
 
 class BookingNotWaiting(Conflict):
-    code, detail = "booking_not_waiting", "Only a booking that waits can be suspended; this one is {status}."
+    code, detail = "booking_not_waiting", "Only a booking that waits can be suspended; this one is {state}."
 
 
 class BookingNotSuspended(Conflict):
-    code, detail = "booking_not_suspended", "This booking is not suspended; it is {status}."
+    code, detail = "booking_not_suspended", "This booking is not suspended; it is {state}."
 
 
 Owner = Callable[[Booking], bool]
@@ -70,7 +70,7 @@ async def suspend(
         booking.suspended_until = until
         return booking
     if booking.status != BookingStatus.WAITING:
-        raise BookingNotWaiting(status=booking.status)
+        raise BookingNotWaiting(state=booking.status)
     booking.status = BookingStatus.SUSPENDED
     booking.suspended_until = until
     await handover.note(session, "booking_suspended", booking, context)
@@ -85,7 +85,7 @@ async def resume(session: AsyncSession, *, booking_id: UUID, is_mine: Owner, con
     """
     booking = await _hold(session, booking_id, is_mine)
     if booking.status != BookingStatus.SUSPENDED:
-        raise BookingNotSuspended(status=booking.status)
+        raise BookingNotSuspended(state=booking.status)
     booking.status = BookingStatus.WAITING
     booking.suspended_until = None
     await handover.note(session, "booking_resumed", booking, context)
@@ -107,7 +107,7 @@ async def _hold(session: AsyncSession, booking_id: UUID, is_mine: Owner, *, must
         seen = await queries.locked(session, booking_id)
         if seen is not None and seen.book_id == book_id:
             if must_be_open and seen.status not in OPEN:
-                raise BookingClosed(status=seen.status)
+                raise BookingClosed(state=seen.status)
             return seen
     raise BookingNotFound
 

@@ -32,7 +32,7 @@ class ScanAgain(Conflict):
 
 
 class CopyOutOfUse(Conflict):
-    code, detail = "copy_out_of_use", "This copy is {status}; give it another status before it goes anywhere."
+    code, detail = "copy_out_of_use", "This copy is {state}; give it another status before it goes anywhere."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ async def give_back(session: AsyncSession, *, barcode: str, branch_id: str, cont
     """
     copy = await _hold(session, barcode)
     if copy.status in _OUT_OF_USE:
-        raise CopyOutOfUse(status=copy.status.replace("_", " "))
+        raise CopyOutOfUse(state=copy.status.replace("_", " "))
     if copy.status == CopyStatus.ON_LOAN:
         return await _end_loan(session, copy, branch_id, context)
     if copy.status in _FOUND:

@@ -49,7 +49,7 @@ class PromisedToAnother(Conflict):
 
 
 class CopyNotLendable(Conflict):
-    code, detail = "copy_not_lendable", "This copy is {status}; check it in first."
+    code, detail = "copy_not_lendable", "This copy is {state}; check it in first."
 
 
 class LoanLimitReached(Conflict):
@@ -135,7 +135,7 @@ async def _check_copy(session: AsyncSession, copy: Copy, reader: User, lifted: C
         loan = await queries.open_of_copy(session, copy.id)
         raise AlreadyOnLoan if loan and loan.reader_id == reader.id else CopyOnLoan
     if copy.status not in {CopyStatus.RESERVED, CopyStatus.ON_HOLD_SHELF}:
-        raise CopyNotLendable(status=copy.status.replace("_", " "))
+        raise CopyNotLendable(state=copy.status.replace("_", " "))
     booking = await booking_queries.promised(session, copy.id)
     if booking is None or booking.reader_id == reader.id:
         return None

@@ -28,7 +28,7 @@ class LoanNotFound(NotFound):
 
 
 class LoanClosed(Conflict):
-    code, detail = "loan_closed", "This loan is {status} already."
+    code, detail = "loan_closed", "This loan is {state} already."
 
 
 class NoRenewalsLeft(Conflict):
@@ -130,7 +130,7 @@ async def _hold(session: AsyncSession, loan_id: UUID, is_mine: Owner) -> tuple[L
     if seen is None or not is_mine(seen):
         raise LoanNotFound
     if seen.status != LoanStatus.OPEN:
-        raise LoanClosed(status=seen.status)
+        raise LoanClosed(state=seen.status)
     await bookings.hold_reader(session, _reader(seen))
     await books.hold(session, book_id=seen.book_id)
     copy = await copies.locked(session, seen.copy_id)
@@ -138,13 +138,13 @@ async def _hold(session: AsyncSession, loan_id: UUID, is_mine: Owner) -> tuple[L
     if loan is None or copy is None:
         raise LoanNotFound
     if loan.status != LoanStatus.OPEN:
-        raise LoanClosed(status=loan.status)
+        raise LoanClosed(state=loan.status)
     return loan, copy
 
 
 def _reader(loan: Loan) -> UUID:
     if loan.reader_id is None:
-        raise LoanClosed(status=loan.status)
+        raise LoanClosed(state=loan.status)
     return loan.reader_id
 
 

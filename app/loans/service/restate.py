@@ -16,7 +16,7 @@ from app.core.errors import Conflict
 
 
 class StatusNotAllowed(Conflict):
-    code, detail = "status_not_allowed", "A copy that is {status} can't be made {wanted}."
+    code, detail = "status_not_allowed", "A copy that is {state} can't be made {wanted}."
 
 
 _SETTABLE: Final = frozenset({CopyStatus.IN_REPAIR, CopyStatus.MISSING, CopyStatus.WITHDRAWN})
@@ -60,4 +60,4 @@ def _check(copy: Copy, wanted: CopyStatus) -> None:
     is_lost_kept = copy.status == CopyStatus.LOST and wanted is not CopyStatus.WITHDRAWN
     comes_back = wanted is CopyStatus.AVAILABLE and copy.status in _RESTORABLE
     if not comes_back and (not is_set_aside or is_lost_kept):
-        raise StatusNotAllowed(status=copy.status.replace("_", " "), wanted=wanted.replace("_", " "))
+        raise StatusNotAllowed(state=copy.status.replace("_", " "), wanted=wanted.replace("_", " "))
