@@ -63,15 +63,15 @@ def serve(
     settings = load_settings()
     if reload and settings.web_concurrency > 1:
         raise typer.BadParameter("works with one worker only", param_hint="--reload")
-    bound = sockets.bind(settings.host, settings.port)
-    if settings.port == 0:
-        _set("PORT", str(bound[0].getsockname()[1]))
-        settings = load_settings()
-    _share_metrics(settings)
-    # app.core.metrics, and with it the database, must not be imported before the metrics' folder stands.
-    from app.commands import server  # noqa: PLC0415
+    with sockets.bound(settings.host, settings.port) as bound:
+        if settings.port == 0:
+            _set("PORT", str(bound[0].getsockname()[1]))
+            settings = load_settings()
+        _share_metrics(settings)
+        # app.core.metrics, and with it the database, must not be imported before the metrics' folder stands.
+        from app.commands import server  # noqa: PLC0415
 
-    server.serve(settings, bound, may_migrate=migrate, is_demo=demo, is_reloading=reload)
+        server.serve(settings, bound, may_migrate=migrate, is_demo=demo, is_reloading=reload)
 
 
 def _set(name: str, value: str) -> None:
