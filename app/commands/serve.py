@@ -13,7 +13,7 @@ from app.core.errors import Unavailable
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-# Only files of this shape are removed from the folder; somebody may have named one that holds other things.
+# Files of this shape are removed from the folder at start. Any other *.db would break every scrape.
 METRICS_FILE: Final = re.compile(r"(counter|gauge_[a-z]+|histogram|summary)_\d+\.db")
 
 
@@ -89,9 +89,11 @@ def _share_metrics(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if METRICS_FILE.fullmatch(path.name):
-                path.unlink()
+        old = list(folder.glob("*.db"))
+        if stranger := next((path.name for path in old if not METRICS_FILE.fullmatch(path.name)), None):
+            raise MetricsFolderUnusable(folder=folder, reason=f"it holds {stranger}, which is something else")
+        for path in old:
+            path.unlink()
     except OSError as error:
         raise MetricsFolderUnusable(folder=folder, reason=error.strerror or error) from error
     _set("PROMETHEUS_MULTIPROC_DIR", str(Path(folder).absolute()))

@@ -22,7 +22,10 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         shared.append(structlog.processors.format_exc_info)
         renderer: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        # The default prints every local variable: passwords and keys, in thousands of lines (seen: 7 s for one).
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

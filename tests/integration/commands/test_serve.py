@@ -123,17 +123,38 @@ def test_two_workers_share_their_metrics(library: CommandLine, tmp_path: Path) -
         assert set(by_worker) <= set(files)
 
 
-def test_a_start_forgets_the_metrics_of_the_last_one_and_touches_nothing_else(
-    library: CommandLine, tmp_path: Path
-) -> None:
+def test_a_start_forgets_the_metrics_of_the_last_one(library: CommandLine, tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
     (folder / "counter_1.db").write_bytes(b"old")
-    (folder / "library.db").write_bytes(b"precious")
+    (folder / "notes.txt").write_text("kept")
     with library.serving(PROMETHEUS_MULTIPROC_DIR=str(folder)) as service:
         assert "http_requests_total" in service.get("/metrics").text
     assert not (folder / "counter_1.db").exists()
-    assert (folder / "library.db").read_bytes() == b"precious"
+    assert (folder / "notes.txt").read_text() == "kept"
+
+
+def test_a_folder_of_other_databases_is_never_emptied(library: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "counter_1.db").write_bytes(b"old")
+    (tmp_path / "other.db").write_bytes(b"precious")
+    complaint = library.refused("serve", "--port", "0", PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    assert f"The folder {tmp_path}, through which the workers share their metrics, can't be used: it holds" in complaint
+    assert (tmp_path / "other.db").read_bytes() == b"precious"
+    assert (tmp_path / "counter_1.db").read_bytes() == b"old"
+
+
+def test_an_unexpected_fault_is_logged_without_what_the_variables_held(library: CommandLine) -> None:
+    body = b'{"email": "reader@library.test", "password": "a-secret-word'
+    with (
+        library.serving(GRACEFUL_TIMEOUT="1") as service,
+        socket.create_connection(("127.0.0.1", service.port)) as client,
+    ):
+        client.sendall(b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n" + body)
+        time.sleep(0.2)
+        assert stop(service, signal.SIGTERM) == 0
+        assert "CancelledError" in service.output()
+        assert "a-secret-word" not in service.output()
+        assert len(service.output().splitlines()) < 200
 
 
 def test_a_worker_that_dies_is_replaced(library: CommandLine) -> None:
@@ -235,22 +256,19 @@ def test_reload_serves_and_stops(library: CommandLine) -> None:
         assert "Traceback" not in service.output()
 
 
-def test_every_answer_given_during_a_stop_is_whole(library: CommandLine) -> None:
-    """Until the listening socket closes, no request is refused or cut."""
+def test_a_load_balancer_that_asks_readiness_loses_no_request(library: CommandLine) -> None:
     statuses: list[int] = []
-    with library.serving("--workers", "2", SHUTDOWN_DELAY="1") as service:
+    with library.serving("--workers", "2", SHUTDOWN_DELAY="2") as service:
 
-        def ask() -> None:
-            while True:
-                try:
-                    statuses.append(service.get("/api/v1/books").status_code)
-                except httpx2.ConnectError:
-                    return
+        def balance() -> None:
+            while service.get("/health/ready").status_code == 200:
+                statuses.extend(service.get("/api/v1/books").status_code for _ in range(5))
 
-        asking = threading.Thread(target=ask)
-        asking.start()
+        balancing = threading.Thread(target=balance)
+        balancing.start()
         time.sleep(0.5)
         assert stop(service, signal.SIGTERM) == 0
-        asking.join(STOP_SECONDS)
-    assert len(statuses) > 50
+        balancing.join(STOP_SECONDS)
+        assert not balancing.is_alive()
+    assert len(statuses) >= 5
     assert set(statuses) == {200}
