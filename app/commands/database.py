@@ -91,9 +91,9 @@ def _unusable(settings: Settings, error: Exception) -> AppError:
 
 
 def _advice(settings: Settings, reason: str) -> str:
-    if "locked" in reason:
+    if reason == "database is locked":
         return "Another program is writing to it; try again when that has finished."
-    if "full" in reason:
+    if "disk is full" in reason or "No space left" in reason:
         return "Make room on the disk; nothing was changed."
     if settings.is_embedded:
         return "Check that its folder exists and belongs to this user, and that the file is an SQLite database."

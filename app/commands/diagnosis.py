@@ -21,7 +21,7 @@ from app.core.config import ENV_FILE, Environment, Settings
 from app.core.db import Database, database_url
 from app.core.revision import VERSIONS, current, newest
 
-MIN_POSTGRES: Final = 15
+MIN_POSTGRES: Final = (15,)
 MIN_SQLITE: Final = (3, 40)
 MIN_FREE_SHARE: Final = 0.15
 LOW_FREE_BYTES: Final = 1_000_000_000
@@ -161,13 +161,17 @@ def _secret_key(settings: Settings) -> Iterator[Finding]:
 def _space(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir.absolute()
     usage = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists()))
-    free = f"{usage.free / 1e9:.1f} GB ({usage.free / usage.total:.0%}) free"
-    if usage.free < TOO_LITTLE_BYTES:
-        yield Finding("storage", State.ERROR, f"{free}: writing will fail soon. Make room, or move DATA_DIR.")
-    elif usage.free < LOW_FREE_BYTES or usage.free / usage.total < MIN_FREE_SHARE:
-        yield Finding("storage", State.WARNING, f"{free}; make room before it is full.")
-    else:
-        yield Finding("storage", State.OK, f"{free}, files in {folder}.")
+    yield judge_space(usage.free, usage.total)
+
+
+def judge_space(free_bytes: int, total_bytes: int) -> Finding:
+    """Whether the disk has room for what is to come."""
+    free = f"{free_bytes / 1e9:.1f} GB ({free_bytes / total_bytes:.0%}) free"
+    if free_bytes < TOO_LITTLE_BYTES:
+        return Finding("storage", State.ERROR, f"{free}: writing will fail soon. Make room, or move DATA_DIR.")
+    if free_bytes < LOW_FREE_BYTES or free_bytes / total_bytes < MIN_FREE_SHARE:
+        return Finding("storage", State.WARNING, f"{free}; make room before it is full.")
+    return Finding("storage", State.OK, f"{free}; files are kept on this disk.")
 
 
 async def _database(settings: Settings) -> list[Finding]:
@@ -193,15 +197,18 @@ async def _look_at(database: Database) -> list[Finding]:
 async def _version(session: AsyncSession, *, is_sqlite: bool) -> Finding:
     if is_sqlite:
         found = str(await session.scalar(text("SELECT sqlite_version()")))
-        is_new_enough = tuple(int(part) for part in found.split(".")[:2]) >= MIN_SQLITE
-        name, needed = f"SQLite {found}", "SQLite 3.40"
-    else:
-        number = int(str(await session.scalar(text("SHOW server_version_num"))))
-        is_new_enough = number // 10_000 >= MIN_POSTGRES
-        name, needed = f"PostgreSQL {number // 10_000}.{number % 10_000}", f"PostgreSQL {MIN_POSTGRES}"
-    if is_new_enough:
-        return Finding("database", State.OK, f"{name} answers.")
-    return Finding("database", State.ERROR, f"{name} is too old; this release needs {needed} or later.")
+        return judge_version("SQLite", tuple(int(part) for part in found.split(".")), MIN_SQLITE)
+    number = int(str(await session.scalar(text("SHOW server_version_num"))))
+    return judge_version("PostgreSQL", divmod(number, 10_000), MIN_POSTGRES)
+
+
+def judge_version(name: str, found: tuple[int, ...], needed: tuple[int, ...]) -> Finding:
+    """Whether the database's release is one that this service is tested with."""
+    shown = f"{name} {'.'.join(map(str, found))}"
+    if found >= needed:
+        return Finding("database", State.OK, f"{shown} answers.")
+    oldest = f"{name} {'.'.join(map(str, needed))}"
+    return Finding("database", State.ERROR, f"{shown} is too old; this release needs {oldest} or later.")
 
 
 async def _migrations(database: Database) -> Finding:

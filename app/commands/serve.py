@@ -13,7 +13,7 @@ from app.core.errors import Unavailable
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-# Only files of this shape are removed from the folder; somebody may have named one that holds other things.
+# Files of this shape are removed from the folder at start. Any other *.db would break every scrape.
 METRICS_FILE: Final = re.compile(r"(counter|gauge_[a-z]+|histogram|summary)_\d+\.db")
 
 
@@ -63,15 +63,15 @@ def serve(
     settings = load_settings()
     if reload and settings.web_concurrency > 1:
         raise typer.BadParameter("works with one worker only", param_hint="--reload")
-    bound = sockets.bind(settings.host, settings.port)
-    if settings.port == 0:
-        _set("PORT", str(bound[0].getsockname()[1]))
-        settings = load_settings()
-    _share_metrics(settings)
-    # app.core.metrics, and with it the database, must not be imported before the metrics' folder stands.
-    from app.commands import server  # noqa: PLC0415
+    with sockets.bound(settings.host, settings.port) as bound:
+        if settings.port == 0:
+            _set("PORT", str(bound[0].getsockname()[1]))
+            settings = load_settings()
+        _share_metrics(settings)
+        # app.core.metrics, and with it the database, must not be imported before the metrics' folder stands.
+        from app.commands import server  # noqa: PLC0415
 
-    server.serve(settings, bound, may_migrate=migrate, is_demo=demo, is_reloading=reload)
+        server.serve(settings, bound, may_migrate=migrate, is_demo=demo, is_reloading=reload)
 
 
 def _set(name: str, value: str) -> None:
@@ -89,9 +89,11 @@ def _share_metrics(settings: Settings) -> None:
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if METRICS_FILE.fullmatch(path.name):
-                path.unlink()
+        old = list(folder.glob("*.db"))
+        if stranger := next((path.name for path in old if not METRICS_FILE.fullmatch(path.name)), None):
+            raise MetricsFolderUnusable(folder=folder, reason=f"it holds {stranger}, which is something else")
+        for path in old:
+            path.unlink()
     except OSError as error:
         raise MetricsFolderUnusable(folder=folder, reason=error.strerror or error) from error
     _set("PROMETHEUS_MULTIPROC_DIR", str(Path(folder).absolute()))

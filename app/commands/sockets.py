@@ -2,7 +2,8 @@
 
 import errno
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from app.core.errors import AppError, Conflict, Unprocessable
@@ -38,29 +39,19 @@ class NoSuchHost(Unprocessable):
     )
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+@contextmanager
+def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
     """A socket for each address of `host`, on one port; with port 0 the system chooses it. Nothing listens yet.
 
     Raises:
         PortInUse, PortForbidden, NoSuchHost.
     """
-    bound: list[socket.socket] = []
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, _, _, _, address in dict.fromkeys(found):
-            chosen = bound[0].getsockname()[1] if bound else port
-            try:
-                bound.append(_bound(family, (address[0], chosen, *address[2:])))
-            except OSError as error:
-                # `localhost` also means ::1 on a machine without IPv6; its other address is enough.
-                if error.errno not in MISSING or len(found) == 1:
-                    raise
-    except OSError as error:
-        _close(bound)
-        raise _refusal(error, host, port) from error
-    if not bound:
-        raise NoSuchHost(host=host, reason="no usable network")
-    return bound
+    with ExitStack() as opened:
+        try:
+            sockets = _bind(opened, host, port)
+        except OSError as error:
+            raise _refusal(error, host, port) from error
+        yield sockets
 
 
 def listen(bound: Iterable[socket.socket]) -> None:
@@ -77,22 +68,24 @@ def listen(bound: Iterable[socket.socket]) -> None:
             raise _refusal(error, host, port) from error
 
 
-def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(opened: ExitStack, host: str, port: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    sockets: list[socket.socket] = []
+    for family, _, _, _, address in dict.fromkeys(found):
+        each = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        opened.bind(address)
-    except OSError:
-        opened.close()
-        raise
-    return opened
-
-
-def _close(bound: Iterable[socket.socket]) -> None:
-    for each in bound:
-        each.close()
+            each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        chosen = sockets[0].getsockname()[1] if sockets else port
+        try:
+            each.bind((address[0], chosen, *address[2:]))
+        except OSError as error:
+            # `localhost` also means ::1 on a machine without IPv6; its other address is enough.
+            if error.errno not in MISSING or (not sockets and address == found[-1][4]):
+                raise
+        else:
+            sockets.append(each)
+    return sockets
 
 
 def _refusal(error: OSError, host: str, port: int) -> AppError:
