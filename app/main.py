@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from app.api import docs
 from app.api.errors import install_error_handlers
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
-from app.api.v1.endpoints import auth, bookings, books, branches, copies, desk, health, loans, policies
+from app.api.v1.endpoints import auth, bookings, books, branches, charges, copies, desk, health, loans, policies
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
@@ -52,7 +52,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, desk, books, copies, bookings, loans, branches, policies):
+    for module in (auth, desk, books, copies, bookings, loans, charges, branches, policies):
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)

@@ -100,7 +100,10 @@ def may(permission: Permission) -> Callable[..., Any]:
 CatalogueEditor = Annotated[Identity, Depends(may(Permission.EDIT_CATALOGUE))]
 CopyEditor = Annotated[Identity, Depends(may(Permission.EDIT_COPIES))]
 BranchEditor = Annotated[Identity, Depends(may(Permission.EDIT_BRANCHES))]
+CalendarEditor = Annotated[Identity, Depends(may(Permission.EDIT_CALENDARS))]
 PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
+MoneyTaker = Annotated[Identity, Depends(may(Permission.TAKE_MONEY))]
+MoneyWaiver = Annotated[Identity, Depends(may(Permission.WAIVE_MONEY))]
 
 DeskStaff = Annotated[Identity, Depends(may(Permission.USE_DESK))]
 

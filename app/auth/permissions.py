@@ -11,7 +11,10 @@ class Permission(StrEnum):
     IMPORT_CATALOGUE = "catalogue:import"
     EDIT_COPIES = "copies:edit"
     EDIT_BRANCHES = "branches:edit"
+    EDIT_CALENDARS = "calendars:edit"
     EDIT_POLICIES = "policies:edit"
+    TAKE_MONEY = "money:take"
+    WAIVE_MONEY = "money:waive"
     SEE_OPERATIONS = "operations:see"
     USE_DESK = "desk:use"
     OVERRIDE_RULES = "desk:override"
@@ -23,7 +26,10 @@ _LIBRARIAN: Final = frozenset(
         Permission.EDIT_CATALOGUE,
         Permission.IMPORT_CATALOGUE,
         Permission.EDIT_COPIES,
+        Permission.EDIT_CALENDARS,
         Permission.EDIT_POLICIES,
+        Permission.TAKE_MONEY,
+        Permission.WAIVE_MONEY,
         Permission.SEE_OPERATIONS,
         Permission.USE_DESK,
         Permission.OVERRIDE_RULES,

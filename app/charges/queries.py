@@ -23,11 +23,24 @@ class Standing:
     revocable_minor: int
 
 
-async def last(session: AsyncSession, subject: UUID) -> tuple[int, int]:
-    """The number of a reader's last entry and the balance after it; (0, 0) without any. Reads one row."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a reader's account ends: the number of the last entry and the balance after it."""
+
+    number: int
+    balance_minor: int
+
+
+async def end_of(session: AsyncSession, subject: UUID) -> End:
+    """Where a reader's account ends. Reads one row, however long it is."""
     statement = select(Entry.number, Entry.balance_minor).where(Entry.subject == subject)
     found = (await session.execute(statement.order_by(Entry.number.desc()).limit(1))).one_or_none()
-    return (found.number, found.balance_minor) if found else (0, 0)
+    return End(found.number, found.balance_minor) if found else End(0, 0)
+
+
+async def charge(session: AsyncSession, charge_id: UUID) -> Entry | None:
+    entry = await session.get(Entry, charge_id)
+    return entry if entry is not None and entry.kind == Kind.CHARGE else None
 
 
 async def open_charges(session: AsyncSession, subject: UUID) -> list[Standing]:

@@ -1,8 +1,9 @@
 """The ledger: charging readers, and settling what was charged.
 
 Each function appends and never changes. The caller has locked the reader's row (users.queries.locked), so that the
-money operations of one reader follow each other; two that did not wait for each other clash on the entry's number,
-and one of them fails. The caller also records what happened.
+money operations of one reader follow each other. Should one forget it: each reads first where the account ends, judges
+what it read after that, and takes the next number, so that of two at once one fails on the number. The caller also
+records what happened.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.charges import queries
 from app.charges.models import Entry, Kind, Reason
-from app.charges.queries import Standing
+from app.charges.queries import End, Standing
 from app.charges.schemas import EntryRead
 from app.core.errors import Conflict, Unprocessable
 from app.core.schemas import Money
@@ -60,7 +61,8 @@ async def charge(
         branch_id=branch,
         note=note,
     )
-    await _append(session, [entry], subject=subject, now=now, actor=actor)
+    end = await queries.end_of(session, subject)
+    await _append(session, end, [entry], subject=subject, now=now, actor=actor)
     return entry
 
 
@@ -79,10 +81,11 @@ async def pay(
     Raises:
         UnknownCharge, ExceedsBalance, ExceedsCharge.
     """
-    await _check_owed(session, subject, amount_minor)
-    found = await _one_of(session, subject, settles) if settles else await queries.open_charges(session, subject)
-    shares = _spread(amount_minor, [(each.charge, each.open_minor) for each in found], ExceedsCharge)
-    return await _settle(session, Kind.PAYMENT, shares, subject=subject, now=now, actor=actor, note=note)
+    end = await queries.end_of(session, subject)
+    if amount_minor > end.balance_minor:
+        raise ExceedsBalance
+    shares = await _shares_of_debt(session, subject, amount_minor, settles)
+    return await _settle(session, end, Kind.PAYMENT, shares, subject=subject, now=now, actor=actor, note=note)
 
 
 async def waive(
@@ -100,11 +103,11 @@ async def waive(
     Raises:
         UnknownCharge, ExceedsBalance, ExceedsCharge.
     """
-    if settles is None:
-        await _check_owed(session, subject, amount_minor)
-    found = await _one_of(session, subject, settles) if settles else await queries.open_charges(session, subject)
-    shares = _spread(amount_minor, [(each.charge, each.open_minor) for each in found], ExceedsCharge)
-    return await _settle(session, Kind.WAIVER, shares, subject=subject, now=now, actor=actor, note=note)
+    end = await queries.end_of(session, subject)
+    if settles is None and amount_minor > end.balance_minor:
+        raise ExceedsBalance
+    shares = await _shares_of_debt(session, subject, amount_minor, settles)
+    return await _settle(session, end, Kind.WAIVER, shares, subject=subject, now=now, actor=actor, note=note)
 
 
 async def refund(
@@ -122,11 +125,12 @@ async def refund(
     Raises:
         UnknownCharge, ExceedsCredit.
     """
-    if amount_minor > -await balance(session, subject=subject):
+    end = await queries.end_of(session, subject)
+    if amount_minor > -end.balance_minor:
         raise ExceedsCredit
     found = await _one_of(session, subject, settles) if settles else await queries.credits_of(session, subject)
     shares = _spread(amount_minor, [(each.charge, -each.open_minor) for each in found], ExceedsCredit)
-    return await _settle(session, Kind.REFUND, shares, subject=subject, now=now, actor=actor, note=note)
+    return await _settle(session, end, Kind.REFUND, shares, subject=subject, now=now, actor=actor, note=note)
 
 
 async def reverse(
@@ -145,17 +149,18 @@ async def reverse(
     Raises:
         UnknownCharge, ExceedsCharge.
     """
-    found = await queries.standing(session, entry_id)
-    if found is None:
+    charged = await queries.charge(session, entry_id)
+    if charged is None:
         raise UnknownCharge
+    end = await queries.end_of(session, charged.subject)
+    (found,) = await _one_of(session, charged.subject, entry_id)
     amount = found.revocable_minor if amount_minor is None else amount_minor
     if amount > found.revocable_minor:
         raise ExceedsCharge
     if amount == 0:
         return None
-    shares = [(found.charge, amount)]
-    subject = found.charge.subject
-    (entry,) = await _settle(session, Kind.REVERSAL, shares, subject=subject, now=now, actor=actor, note=note)
+    shares, subject = [(charged, amount)], charged.subject
+    (entry,) = await _settle(session, end, Kind.REVERSAL, shares, subject=subject, now=now, actor=actor, note=note)
     return entry
 
 
@@ -164,8 +169,7 @@ async def balance(session: AsyncSession, *, subject: UUID) -> int:
 
     Cost: one row, however long the ledger is.
     """
-    _, owed = await queries.last(session, subject)
-    return owed
+    return (await queries.end_of(session, subject)).balance_minor
 
 
 async def of_loan(session: AsyncSession, *, loan_id: UUID) -> list[Entry]:
@@ -204,9 +208,11 @@ def read(entry: Entry, *, open_minor: int | None, currency: str) -> EntryRead:
     )
 
 
-async def _check_owed(session: AsyncSession, subject: UUID, amount_minor: int) -> None:
-    if amount_minor > await balance(session, subject=subject):
-        raise ExceedsBalance
+async def _shares_of_debt(
+    session: AsyncSession, subject: UUID, amount_minor: int, settles: UUID | None
+) -> list[tuple[Entry, int]]:
+    found = await _one_of(session, subject, settles) if settles else await queries.open_charges(session, subject)
+    return _spread(amount_minor, [(each.charge, each.open_minor) for each in found], ExceedsCharge)
 
 
 async def _one_of(session: AsyncSession, subject: UUID, charge_id: UUID) -> list[Standing]:
@@ -230,6 +236,7 @@ def _spread(amount_minor: int, rooms: Sequence[tuple[Entry, int]], refusal: type
 
 async def _settle(
     session: AsyncSession,
+    end: End,
     kind: Kind,
     shares: Sequence[tuple[Entry, int]],
     *,
@@ -249,16 +256,15 @@ async def _settle(
         )
         for charged, amount_minor in shares
     ]
-    await _append(session, entries, subject=subject, now=now, actor=actor)
+    await _append(session, end, entries, subject=subject, now=now, actor=actor)
     return entries
 
 
 async def _append(
-    session: AsyncSession, entries: Sequence[Entry], *, subject: UUID, now: datetime, actor: UUID | None
+    session: AsyncSession, end: End, entries: Sequence[Entry], *, subject: UUID, now: datetime, actor: UUID | None
 ) -> None:
-    number, owed = await queries.last(session, subject)
-    for entry in entries:
-        number += 1
+    owed = end.balance_minor
+    for number, entry in enumerate(entries, end.number + 1):
         owed += entry.amount_minor if entry.kind in {Kind.CHARGE, Kind.REFUND} else -entry.amount_minor
         entry.id, entry.subject, entry.number, entry.balance_minor = uuid_utils.uuid7(), subject, number, owed
         entry.created_at, entry.actor = now, actor

@@ -12,11 +12,12 @@ from app.core.pagination import Cursor, decode_cursor, question_of
 from app.core.schemas import JsonObject, Money
 from app.core.versioning import IfMatch, compare
 from app.policies.models import Policy
-from app.policies.rules import TERMS, Rulebook, Terms
-from app.policies.schemas import PolicyCreate, PolicyRead
+from app.policies.rules import TERMS, Candidate, Rulebook, Terms
+from app.policies.schemas import CandidateRead, Explanation, PolicyCreate, PolicyRead, TermsRead
 
 MAX_POLICIES: Final = 2_000
 """All are read for each request that lends or books."""
+MAX_EXPLAINED: Final = 100
 
 _QUESTION = question_of("policies")
 
@@ -117,16 +118,45 @@ def read(policy: Policy, *, currency: str) -> PolicyRead:
         category=policy.category,
         item_type=policy.item_type,
         branch=policy.branch_id,
-        loan_days=policy.loan_days,
-        renewals=policy.renewals,
-        loan_limit=policy.loan_limit,
-        booking_limit=policy.booking_limit,
-        pickup_days=policy.pickup_days,
-        fine_per_day=Money(amount_minor=policy.fine_per_day_minor, currency=currency),
-        fine_cap=Money(amount_minor=policy.fine_cap_minor, currency=currency),
-        lost_fee=Money(amount_minor=policy.lost_fee_minor, currency=currency),
-        minimum_loan_days=policy.minimum_loan_days,
+        **_priced(policy, currency),
     )
+
+
+def explain(rules: Rulebook, *, category: str, item_type: str, branch: str, currency: str) -> Explanation:
+    """Which policy decides a case, and why the others don't."""
+    terms = rules.terms(category=category, item_type=item_type, branch=branch)
+    candidates = rules.explain(category=category, item_type=item_type, branch=branch)
+    return Explanation(
+        category=category,
+        item_type=item_type,
+        branch=branch,
+        may_borrow=terms.loan_days > 0,
+        terms=TermsRead(policy_id=terms.policy_id, **_priced(terms, currency)),
+        candidates=[_candidate(each) for each in candidates[:MAX_EXPLAINED]],
+        omitted=max(0, len(candidates) - MAX_EXPLAINED),
+    )
+
+
+def _candidate(candidate: Candidate) -> CandidateRead:
+    category, item_type, branch = candidate.case
+    return CandidateRead(
+        policy_id=candidate.policy_id,
+        category=category,
+        item_type=item_type,
+        branch=branch,
+        outcome=candidate.outcome,
+        because=candidate.because,
+    )
+
+
+def _priced(source: Policy | Terms, currency: str) -> JsonObject:
+    """The terms as they are answered: what is in minor units becomes money."""
+    named: JsonObject = {}
+    for name in TERMS:
+        value = getattr(source, name)
+        bare = name.removesuffix("_minor")
+        named[bare] = value if bare == name else Money(amount_minor=value, currency=currency)
+    return named
 
 
 async def _locked(session: AsyncSession, policy_id: int, if_match: IfMatch, currency: str) -> Policy:

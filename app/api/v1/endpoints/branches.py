@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter, Request, Response, status
 
-from app.api.deps import BranchEditor, Now, Reading, RequiredIfMatch, Writing
+from app.api.deps import BranchEditor, CalendarEditor, CurrentSettings, Now, Reading, RequiredIfMatch, Writing
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import tagged, versioned
+from app.auth import service as auth
 from app.branches import service as branches
-from app.branches.schemas import BranchCreate, BranchPage, BranchRead, BranchUpdate
+from app.branches.schemas import BranchCreate, BranchPage, BranchRead, BranchUpdate, CalendarRead, CalendarWrite
 from app.copies import queries as copy_queries
 from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthorized
 from app.core.schemas import Code
@@ -62,6 +63,32 @@ async def update_branch(
     branch = await branches.change(session, branch_id=branch_id, changes=changes, if_match=if_match)
     response.headers["ETag"] = etag(branch.version)
     return BranchRead.model_validate(branch)
+
+
+@router.get("/{branch_id}/calendar", response_model=CalendarRead, responses=problems(*_MISSING))
+async def get_calendar(request: Request, branch_id: Code, session: Reading, settings: CurrentSettings) -> Response:
+    """When a branch opens; the ETag is the branch's version."""
+    branch = await branches.get(session, branch_id)
+    return versioned(request, branches.read_calendar(branch, settings.timezone), branch.version)
+
+
+@router.put("/{branch_id}/calendar", responses=problems(*_CHANGE, auth.NotYourBranch))
+async def put_calendar(
+    branch_id: Code,
+    data: CalendarWrite,
+    session: Writing,
+    who: CalendarEditor,
+    if_match: RequiredIfMatch,
+    settings: CurrentSettings,
+    response: Response,
+) -> CalendarRead:
+    """Say when a branch opens, whole; due dates that were given already stay."""
+    await auth.check_branch(session, identity=who, branch_id=branch_id)
+    branch = await branches.set_calendar(
+        session, branch_id=branch_id, data=data, if_match=if_match, default_zone=settings.timezone
+    )
+    response.headers["ETag"] = etag(branch.version)
+    return branches.read_calendar(branch, settings.timezone)
 
 
 @router.delete(

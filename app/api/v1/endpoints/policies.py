@@ -1,23 +1,30 @@
 """Policies over HTTP."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import CurrentSettings, Now, PolicyEditor, Reading, RequiredIfMatch, RowId, Writing
+from app.api.circulation import actor_of
+from app.api.deps import CurrentSettings, Now, PolicyEditor, Reading, RequiredIfMatch, RowId, SignedIn, Writing
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import next_link
+from app.audit import service as audit
 from app.auth import service as auth
 from app.auth.service import Identity
 from app.branches import service as branches
+from app.copies import queries as copy_queries
+from app.copies import service as copies
 from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthorized
 from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
 from app.core.versioning import VersionChanged, etag
 from app.policies import service as policies
-from app.policies.schemas import PolicyCreate, PolicyPage, PolicyRead, PolicyUpdate
+from app.policies.schemas import Explanation, PolicyCreate, PolicyPage, PolicyRead, PolicyUpdate, Question
+from app.users import queries as user_queries
+from app.users import service as users
 from app.users.models import Role
 
 router = APIRouter(prefix="/policies", tags=["policies"], route_class=IdempotentRoute)
@@ -42,7 +49,9 @@ async def list_policies(
 
 
 @router.post(
-    "", status_code=status.HTTP_201_CREATED, responses=problems(*_STAFF, policies.PolicyExists, branches.UnknownBranch)
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=problems(*_STAFF, policies.PolicyExists, policies.TooManyPolicies, branches.UnknownBranch),
 )
 async def create_policy(
     data: PolicyCreate, session: Writing, who: PolicyEditor, settings: CurrentSettings, response: Response, now: Now
@@ -55,6 +64,31 @@ async def create_policy(
     response.headers["Location"] = f"{settings.api_v1_str}/policies/{policy.id}"
     response.headers["ETag"] = etag(policy.version)
     return policies.read(policy, currency=settings.currency)
+
+
+@router.post(
+    "/explain",
+    responses=problems(Unauthorized, Forbidden, users.UserNotFound, copies.CopyNotFound, branches.UnknownBranch),
+)
+async def explain_policies(
+    data: Question, session: Writing, who: SignedIn, settings: CurrentSettings, now: Now
+) -> Explanation:
+    """Say which policy decides a case and why; staff may name a reader's card and a copy's barcode instead."""
+    if (data.card_number is not None or data.copy_barcode is not None) and not who.is_staff:
+        raise Forbidden
+    category = data.category or await _category_of(session, who, data.card_number or "", now)
+    if data.branch is not None:
+        await branches.check_open(session, data.branch)
+    item_type, branch = (
+        await _kind_of(session, data.copy_barcode) if data.copy_barcode else (data.item_type or "", data.branch or "")
+    )
+    return policies.explain(
+        await policies.rulebook(session),
+        category=category,
+        item_type=item_type,
+        branch=branch,
+        currency=settings.currency,
+    )
 
 
 @router.get("/{policy_id}", responses=problems(policies.PolicyNotFound))
@@ -96,6 +130,22 @@ async def delete_policy(
     """Remove terms; more general ones decide from now on."""
     await _check_branch(session, who, (await policies.get(session, policy_id)).branch_id)
     await policies.remove(session, policy_id=policy_id, if_match=if_match, currency=settings.currency)
+
+
+async def _category_of(session: AsyncSession, who: Identity, card_number: str, now: datetime) -> str:
+    reader = await user_queries.by_card(session, card_number)
+    if reader is None:
+        raise users.UserNotFound
+    audit.note_view(session, actor=actor_of(who), subject=reader.pseudonym, what="terms", now=now)
+    return reader.category
+
+
+async def _kind_of(session: AsyncSession, barcode: str) -> tuple[str, str]:
+    """The item type and home branch of a copy."""
+    copy = await copy_queries.find_by_barcode(session, barcode)
+    if copy is None:
+        raise copies.CopyNotFound
+    return copy.item_type, copy.branch_id
 
 
 async def _check_branch(session: AsyncSession, who: Identity, branch_id: str | None) -> None:
