@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pymarc import Field, Record, Subfield
-
 ROOT: Final = Path(__file__).resolve().parents[1]
 COLD_SECONDS: Final = 180
 WARM_SECONDS: Final = 5
@@ -126,10 +124,15 @@ def _take_the_first_steps(checkout: Path, address: str) -> None:
 
 
 def _write_a_record(path: Path) -> None:
-    record = Record(force_utf8=True)
-    record.add_field(Field("001", data="first-run-1"), Field("003", data="CI"))
-    record.add_field(Field("245", indicators=["0", "0"], subfields=[Subfield("a", TITLE)]))
-    path.write_bytes(record.as_marc())
+    """The smallest MARC 21 record: a control number and a title."""
+    fields = {"001": "first-run-1", "003": "CI", "245": f"00\x1fa{TITLE}"}
+    directory, data = "", ""
+    for tag, value in fields.items():
+        directory += f"{tag}{len(value) + 1:04}{len(data):05}"
+        data += f"{value}\x1e"
+    base = 24 + len(directory) + 1
+    leader = f"{base + len(data) + 1:05}nam a22{base:05}   4500"
+    path.write_text(f"{leader}{directory}\x1e{data}\x1d", encoding="utf-8")
 
 
 def _titles(address: str, words: str) -> list[str]:

@@ -18,6 +18,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE = re.compile(r"(?:^|[`\s])make ([a-z][a-z-]*)(?=[`\s.,;:)]|$)", re.MULTILINE)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 ADDRESS = re.compile(r"(?:localhost:\d+|[\s`'\"])(/(?:api/v1|health|metrics|docs|redoc|openapi)[\w/.{}$-]*)")
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 DECISIONS = ROOT / "docs" / "adr"
 PARTS = ["Context", "Decision", "Consequences", "Refused"]
@@ -78,7 +79,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Endpoints:
 
 def test_the_readme_gives_the_two_commands_that_ci_runs() -> None:
     for name in ("README.md", "README.ru.md"):
-        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL))
+        blocks = "\n".join(SHELL.findall((ROOT / name).read_text(encoding="utf-8")))
         for command in ("make run", "make test"):
             assert command in blocks.splitlines(), f"{name} must show `{command}` on a line of its own"
     assert "make test" in (ROOT / ".ci" / "run").read_text()
@@ -88,10 +89,8 @@ def test_the_readme_gives_the_two_commands_that_ci_runs() -> None:
 def test_the_russian_readme_has_the_same_parts_as_the_english_one() -> None:
     english, russian = (headings_of(ROOT / name) for name in ("README.md", "README.ru.md"))
     assert [level for level, _ in english] == [level for level, _ in russian]
-    blocks = [
-        len(re.findall("^```", (ROOT / n).read_text("utf-8"), re.MULTILINE)) for n in ("README.md", "README.ru.md")
-    ]
-    assert blocks[0] == blocks[1], "both must show the same commands"
+    commands = [SHELL.findall((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.ru.md")]
+    assert commands[0] == commands[1], "both must show the same commands"
 
 
 def test_the_changelog_has_a_place_for_what_is_not_released() -> None:
