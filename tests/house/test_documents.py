@@ -1,12 +1,15 @@
 """The documents are true: their links lead somewhere, and the commands, addresses and settings they name exist."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
+from typer.main import get_command
 
+from app import cli
 from app.core import metrics
 from app.core.config import Environment, Settings
 from app.core.middleware import Endpoints
@@ -18,6 +21,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE = re.compile(r"(?:^|[`\s])make ([a-z][a-z-]*)(?=[`\s.,;:)]|$)", re.MULTILINE)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 ADDRESS = re.compile(r"(?:localhost:\d+|[\s`'\"])(/(?:api/v1|health|metrics|docs|redoc|openapi)[\w/.{}$-]*)")
+LIBRARY = re.compile(r"(?:^|[`\s/])library ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
+CAPITALS = re.compile(r"(?<![\w/.])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b")
+# For `make test`, and not the service's.
+NO_SETTINGS = {"TEST_POSTGRES_URL"}
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 DECISIONS = ROOT / "docs" / "adr"
@@ -63,6 +70,26 @@ def test_every_address_that_a_document_names_exists(path: Path, templates: Endpo
         concrete = re.sub(r"\{\w+\}|\$\w+", "1", address).rstrip("/.")
         known = templates.match(concrete) != metrics.UNMATCHED or concrete == "/api/v1"
         assert known, f"{path.name} names {address}, which the service doesn't answer"
+
+
+@everywhere
+def test_every_library_command_that_a_document_names_exists(path: Path) -> None:
+    for name, verb in LIBRARY.findall(code_of(path)):
+        assert name in cli.COMMANDS, f"{path.name} names library {name}"
+        module, _, attribute = cli.COMMANDS[name][0].partition(":")
+        command = get_command(getattr(importlib.import_module(module), attribute))
+        verbs = getattr(command, "commands", {})
+        assert not verbs or not verb or verb in verbs, f"{path.name} names library {name} {verb}"
+
+
+@everywhere
+def test_every_setting_that_a_document_names_exists(path: Path) -> None:
+    if path.name == "former-names.md":
+        return
+    settings = {name.upper() for name in Settings.model_fields}
+    settings |= {f"{name}_FILE" for name in settings} | NO_SETTINGS
+    named = set(CAPITALS.findall(code_of(path)))
+    assert named <= settings, f"{path.name} names {sorted(named - settings)}"
 
 
 @pytest.fixture(scope="module")
