@@ -19,14 +19,14 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci $(ARGS)
+	@$(BIN)/python -m pytest -p tests.ci -n auto $(ARGS)
 
 .PHONY: check
 check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/deptry .
 	@$(BIN)/shellcheck scripts/*.sh .ci/run
 	@$(BIN)/python scripts/check_locks.py
@@ -45,7 +45,7 @@ setup-dev: ## Install what checks and tests need into .venv
 	@scripts/setup.sh dev
 
 .PHONY: setup-servers
-setup-servers: ## Install the servers that tests start (Debian's packages; root or sudo)
+setup-servers: ## Install the servers that tests start, and what else Debian must give (root or sudo)
 	@scripts/setup-servers.sh
 
 .PHONY: setup-tests

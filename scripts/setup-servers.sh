@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs, from Debian's packages, the servers that tests start for themselves. None of them is left running, and what
-# is there already is left alone. A server whose address the environment gives (TEST_POSTGRES_URL) isn't needed here.
+# Installs, from Debian's packages, what the tests need besides Python's: above all the servers that they start for
+# themselves. None is left running, and what is there already is left alone. A server whose address the environment
+# gives (TEST_POSTGRES_URL) isn't needed here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,10 +26,14 @@ has_postgres() {
   return 1
 }
 
+# The README's first steps are run as they stand there.
+has_curl() { command -v curl >/dev/null; }
+
 # What the tests need: a function that says whether it is there, and Debian's package for it.
 needs="
   has_venv      python3-venv
   has_postgres  postgresql
+  has_curl      curl
 "
 
 missing() {

@@ -59,7 +59,7 @@ def exposition() -> bytes:
 def forget_process(pid: int) -> None:
     """Take out of the gauges what a process that has ended held; its counters stay."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # theirs has no types
 
 
 def observe_engine(engine: Engine) -> None:

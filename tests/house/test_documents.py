@@ -1,12 +1,15 @@
 """The documents are true: their links lead somewhere, and the commands, addresses and settings they name exist."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 from fastapi.routing import iter_route_contexts
 from pydantic import SecretStr
+from typer.main import get_command
 
+from app import cli
 from app.core import metrics
 from app.core.config import Environment, Settings
 from app.core.middleware import Endpoints
@@ -18,6 +21,11 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE = re.compile(r"(?:^|[`\s])make ([a-z][a-z-]*)(?=[`\s.,;:)]|$)", re.MULTILINE)
 CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 ADDRESS = re.compile(r"(?:localhost:\d+|[\s`'\"])(/(?:api/v1|health|metrics|docs|redoc|openapi)[\w/.{}$-]*)")
+LIBRARY = re.compile(r"(?:^|[`\s/])library ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
+CAPITALS = re.compile(r"(?<![\w/.])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b")
+# For `make test`, and not the service's.
+NO_SETTINGS = {"TEST_POSTGRES_URL"}
+SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 DECISIONS = ROOT / "docs" / "adr"
 PARTS = ["Context", "Decision", "Consequences", "Refused"]
@@ -64,6 +72,26 @@ def test_every_address_that_a_document_names_exists(path: Path, templates: Endpo
         assert known, f"{path.name} names {address}, which the service doesn't answer"
 
 
+@everywhere
+def test_every_library_command_that_a_document_names_exists(path: Path) -> None:
+    for name, verb in LIBRARY.findall(code_of(path)):
+        assert name in cli.COMMANDS, f"{path.name} names library {name}"
+        module, _, attribute = cli.COMMANDS[name][0].partition(":")
+        command = get_command(getattr(importlib.import_module(module), attribute))
+        verbs = getattr(command, "commands", {})
+        assert not verbs or not verb or verb in verbs, f"{path.name} names library {name} {verb}"
+
+
+@everywhere
+def test_every_setting_that_a_document_names_exists(path: Path) -> None:
+    if path.name == "former-names.md":
+        return
+    settings = {name.upper() for name in Settings.model_fields}
+    settings |= {f"{name}_FILE" for name in settings} | NO_SETTINGS
+    named = set(CAPITALS.findall(code_of(path)))
+    assert named <= settings, f"{path.name} names {sorted(named - settings)}"
+
+
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Endpoints:
     settings = Settings(
@@ -78,7 +106,7 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Endpoints:
 
 def test_the_readme_gives_the_two_commands_that_ci_runs() -> None:
     for name in ("README.md", "README.ru.md"):
-        blocks = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL))
+        blocks = "\n".join(SHELL.findall((ROOT / name).read_text(encoding="utf-8")))
         for command in ("make run", "make test"):
             assert command in blocks.splitlines(), f"{name} must show `{command}` on a line of its own"
     assert "make test" in (ROOT / ".ci" / "run").read_text()
@@ -88,10 +116,8 @@ def test_the_readme_gives_the_two_commands_that_ci_runs() -> None:
 def test_the_russian_readme_has_the_same_parts_as_the_english_one() -> None:
     english, russian = (headings_of(ROOT / name) for name in ("README.md", "README.ru.md"))
     assert [level for level, _ in english] == [level for level, _ in russian]
-    blocks = [
-        len(re.findall("^```", (ROOT / n).read_text("utf-8"), re.MULTILINE)) for n in ("README.md", "README.ru.md")
-    ]
-    assert blocks[0] == blocks[1], "both must show the same commands"
+    commands = [SHELL.findall((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.ru.md")]
+    assert commands[0] == commands[1], "both must show the same commands"
 
 
 def test_the_changelog_has_a_place_for_what_is_not_released() -> None:
