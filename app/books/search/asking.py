@@ -42,6 +42,12 @@ class Query:
         """What is told to a reader."""
         return " ".join(self.words)
 
+    @property
+    def filed(self) -> tuple[str, ...]:
+        """The words without those in front under which no title is filed."""
+        start = next((place for place, word in enumerate(self.words) if word not in STOP_WORDS), 0)
+        return self.words[start:]
+
     def in_language(self, language: str | None) -> "Query":
         """The same, only for books in this language; the index holds languages too, so that none is missed."""
         if language is None:

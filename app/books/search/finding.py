@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.books.models import Book
 from app.books.search import index
 from app.books.search.analyser import key
-from app.books.search.asking import STOP_WORDS, Query
+from app.books.search.asking import Query
 from app.books.search.ranking import ALL_EXACT, score
 
 MAX_RESULTS: Final = 1_000
@@ -86,9 +86,6 @@ async def beginning_with(session: AsyncSession, query: Query, *, where: Conditio
     """Books whose title begins with the words asked, found by the order of titles; with its article or without."""
     if any(clause.is_quoted for clause in query.clauses):
         return []
-    words = list(query.words)
-    while len(words) > 1 and words[0] in STOP_WORDS:
-        words.pop(0)
-    first = key(" ".join(words))
+    first = key(" ".join(query.filed))
     statement = select(Book.id).where(Book.title_key >= first, Book.title_key < first + LAST, *where)
     return list(await session.scalars(statement.order_by(Book.title_key, Book.id).limit(limit)))

@@ -7,6 +7,8 @@ from sqlalchemy import ColumnElement, Integer, case, func, literal
 from app.books.models import Book
 from app.books.search.asking import Query
 
+MAIN_TITLE: Final = 450
+MAIN_TITLE_BEGINS: Final = 30
 TITLE_IS_QUERY: Final = 400
 TITLE_BEGINS_WITH_QUERY: Final = 120
 TITLE_HOLDS_QUERY: Final = 60
@@ -27,6 +29,12 @@ def score(query: Query) -> ColumnElement[int]:
     """
     whole = " ".join(query.words)
     points: ColumnElement[int] = literal(0, Integer)
+    filed = " ".join(query.filed)
+    points += case(
+        (_begins(f"| {filed} |") | _begins(f"| {filed} ;"), MAIN_TITLE),
+        (_begins(f"| {filed} "), MAIN_TITLE_BEGINS),
+        else_=0,
+    )
     points += case(
         (_like(f"| {whole} |") | _like(f"| {whole} ;"), TITLE_IS_QUERY),
         (_like(f"| {whole} "), TITLE_BEGINS_WITH_QUERY),
@@ -43,6 +51,10 @@ def score(query: Query) -> ColumnElement[int]:
             else_=0,
         )
     return points - func.length(Book.title_key) // TITLE_CHARACTERS_A_POINT
+
+
+def _begins(text: str) -> ColumnElement[bool]:
+    return Book.search_terms.like(f"{text}%")
 
 
 def _like(text: str) -> ColumnElement[bool]:

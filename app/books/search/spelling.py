@@ -1,7 +1,8 @@
 """Spelling: a word that no book holds, put right by one letter."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,8 +21,8 @@ MAX_COUNTED: Final = 50
 MAX_KNOWN: Final = 50_000
 CHUNK: Final = 500
 
-# Words that this process knows to be in the dictionary, so that a long import doesn't ask for the same ones again.
-_known: set[str] = set()
+# Words known to be in each database's dictionary, so that a long import doesn't ask for the same ones again.
+_known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 async def learn(session: AsyncSession, words: Iterable[str]) -> None:
@@ -30,8 +31,9 @@ async def learn(session: AsyncSession, words: Iterable[str]) -> None:
     The last statement of a transaction, in the order of the alphabet: two writers of the same new word wait for each
     other only as long as a commit takes, and never in a circle.
     """
-    candidates = {word for word in words if MIN_CHARACTERS <= len(word) <= MAX_CHARACTERS and word.isalpha()}
-    unknown = sorted(candidates - _known)
+    known = _known.setdefault(session.get_bind(), set())
+    worthy = {word for word in words if MIN_CHARACTERS <= len(word) <= MAX_CHARACTERS and word.isalpha()}
+    unknown = sorted(worthy - known)
     for start in range(0, len(unknown), CHUNK):
         chunk = unknown[start : start + CHUNK]
         present = set(await session.scalars(select(SearchWord.word).where(SearchWord.word.in_(chunk))))
@@ -39,7 +41,7 @@ async def learn(session: AsyncSession, words: Iterable[str]) -> None:
         if rows:
             dialect = sqlite if index.is_sqlite(session) else postgresql
             await session.execute(dialect.insert(SearchWord).on_conflict_do_nothing(), rows)
-    on_commit(session, lambda: _remember(unknown))
+    on_commit(session, lambda: _remember(known, unknown))
 
 
 async def corrected(session: AsyncSession, query: Query, *, where: Conditions) -> Query | None:
@@ -102,10 +104,10 @@ def _edits(word: str) -> Iterator[str]:
             yield before + after[1] + after[0] + after[2:]
 
 
-def _remember(words: Iterable[str]) -> None:
-    if len(_known) > MAX_KNOWN:
-        _known.clear()
-    _known.update(words)
+def _remember(known: set[str], words: Iterable[str]) -> None:
+    if len(known) > MAX_KNOWN:
+        known.clear()
+    known.update(words)
 
 
 _ALPHABETS: Final = (

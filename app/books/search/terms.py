@@ -21,7 +21,8 @@ class Terms:
     """`indexed` is the book's lexemes in order, `ranked` its titles and names as ranking reads them.
 
     `indexed` begins with the words as they stand, texts parted by BREAK; stems (`=dun`), words behind an elided
-    article and languages (`@rus`) follow. `ranked` is `| title ; subtitle | other title | @name @name`.
+    article and languages (`@rus`) follow. `ranked` is `| title ; subtitle | other title | @name @name `; the title is
+    filed under its first word that is no article.
     """
 
     indexed: tuple[str, ...]
@@ -72,8 +73,9 @@ def _original(document: BookDocument, field: str) -> list[str]:
 
 
 def _ranked(document: BookDocument, titles: list[str], names: list[str]) -> str:
-    proper, *others = titles
-    parts = [" ".join(words(proper)[:MAX_RANKED_WORDS])]
+    # The title as it is filed comes first; with its article it is one more title.
+    others = titles[1:] if document.sort_title is None else titles
+    parts = list(words(document.sort_title or titles[0])[:MAX_RANKED_WORDS])
     if document.subtitle:
         parts += [";", *words(document.subtitle)[:MAX_RANKED_WORDS]]
     for title in others[:MAX_RANKED_TITLES]:
