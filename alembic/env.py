@@ -11,12 +11,14 @@ from app.books import models as books
 from app.branches import models as branches
 from app.charges import models as charges
 from app.copies import models as copies
+from app.core import job_runs
 from app.core.db import Base
+from app.notifications import models as notifications
 from app.policies import models as policies
 from app.users import models as users
 
 # Imported so that Base.metadata knows every table.
-FEATURES = (audit, auth, books, branches, charges, copies, policies, users)
+FEATURES = (audit, auth, books, branches, charges, copies, job_runs, notifications, policies, users)
 MIGRATION_LOCK = 7_301_550_612
 FULL_TEXT = ("books_fts", "ix_books_search_terms")
 
