@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from app.bookings.models import OPEN, Booking, BookingStatus
 from app.copies.models import Copy, CopyStatus
-from app.core.db import wall_clock
+from app.core.db import database_clock
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 from app.users.models import User
 
@@ -84,7 +84,7 @@ async def next_place(session: AsyncSession, book_id: int) -> datetime:
     The caller has locked the book, so that no two take one place, and a clock that was set back lets nobody jump.
     """
     last = select(func.max(Booking.placed_at)).where(Booking.book_id == book_id, Booking.status.in_(OPEN))
-    row = (await session.execute(select(wall_clock().label("clock"), last.scalar_subquery().label("last")))).one()
+    row = (await session.execute(select(database_clock().label("clock"), last.scalar_subquery().label("last")))).one()
     clock: datetime = row.clock
     return max(clock, row.last + timedelta(microseconds=1)) if row.last else clock
 

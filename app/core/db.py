@@ -91,23 +91,6 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class wall_clock(FunctionElement[datetime]):  # noqa: N801  # used like an SQL function
-    """The database's clock now, not at the transaction's start."""
-
-    type = UtcDateTime()
-    inherit_cache = True
-
-
-@compiles(wall_clock, "postgresql")
-def _clock_on_postgres(_element: wall_clock, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "clock_timestamp()"
-
-
-@compiles(wall_clock)
-def _clock_elsewhere(_element: wall_clock, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -125,6 +108,23 @@ class is_settled(FunctionElement[bool]):  # noqa: N801  # used like an SQL funct
     """
 
     inherit_cache = True
+
+
+class database_clock(FunctionElement[datetime]):  # noqa: N801  # used like an SQL function
+    """What time the database's machine has: one clock for all processes, however far theirs are apart."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(database_clock, "postgresql")
+def _clock_on_postgres(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_clock)
+def _clock_elsewhere(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
 
 
 @compiles(transaction_number, "postgresql")

@@ -19,7 +19,7 @@ from app.branches import service as branches
 from app.copies import queries as copies
 from app.copies.models import Copy, CopyStatus
 from app.core import metrics
-from app.core.db import on_commit, wall_clock
+from app.core.db import database_clock, on_commit
 from app.core.errors import Conflict
 from app.users.models import User
 
@@ -107,7 +107,7 @@ async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: 
     placed_at = (
         await queries.next_place(session, wish.book_id)
         if copy is None
-        else await session.scalar(select(wall_clock())) or context.now
+        else await session.scalar(select(database_clock())) or context.now
     )
     booking = Booking(
         id=uuid_utils.uuid7(),

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.copies.models import Copy, CopyStatus
 from app.core.db import Database
 from app.core.errors import AppError
-from tests.library import Library
+from tests.circulation import Library
 
 pytestmark = pytest.mark.anyio
 
