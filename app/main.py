@@ -12,11 +12,24 @@ from fastapi.staticfiles import StaticFiles
 from app.api import docs
 from app.api.errors import install_error_handlers
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
-from app.api.v1.endpoints import auth, bookings, books, branches, copies, desk, health, loans, policies
+from app.api.v1.endpoints import (
+    account,
+    auth,
+    bookings,
+    books,
+    branches,
+    copies,
+    desk,
+    health,
+    loans,
+    policies,
+    users,
+)
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
 from app.core.logging import configure_logging
+from app.core.mail import Mailer
 from app.core.middleware import Application, Endpoints, Shell
 from app.core.security import TokenSigner
 
@@ -31,6 +44,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api = build_api(settings)
     api.state.database = Database(settings)
     api.state.signer = TokenSigner(settings)
+    api.state.mailer = Mailer(settings)
     api.state.is_draining = is_draining
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(api, settings=settings, endpoints=Endpoints(t for t in templates if t), probes=PROBES)
@@ -52,7 +66,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, desk, books, copies, bookings, loans, branches, policies):
+    for module in (auth, account, desk, books, copies, bookings, loans, branches, policies, users):
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)
@@ -65,6 +79,7 @@ def build_api(settings: Settings) -> FastAPI:
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     api.state.has_started = True
     yield
+    await api.state.mailer.close()
     await api.state.database.close()
 
 

@@ -61,10 +61,22 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
 
     secret_key: SecretStr | None = None
+    secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     access_token_expire_minutes: int = Field(15, ge=1, le=24 * 60)
     refresh_token_expire_days: int = Field(30, ge=1, le=365)
-    registration: Literal["open", "closed"] = "open"
+    registration: Literal["open", "verified", "closed"] = "open"
+    session_cookie_name: str = Field("library_session", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    session_cookie_secure: bool | None = None
+    session_cookie_samesite: Literal["lax", "strict"] = "lax"
+
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_user: str = ""
+    smtp_password: SecretStr | None = None
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    email_from: str = Field("library@localhost", pattern=r"^[^\s@<>]+@[^\s@<>]+$")
+    email_from_name: str = ""
 
     allowed_hosts: Words = ("localhost", "127.0.0.1", "::1")
     forwarded_allow_ips: Words = ("127.0.0.1", "::1")
@@ -123,17 +135,20 @@ class Settings(BaseSettings):
             raise ValueError("must name a file, such as sqlite:////var/lib/library/library.db")
         return value
 
+    @field_validator("secret_keys_old", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
     @field_validator("secret_key")
     @classmethod
     def _secret_is_strong(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        text = value.get_secret_value()
-        if any(word in text.lower() for word in PLACEHOLDERS):
-            raise ValueError(f"is a placeholder; {MAKE_ONE}")
-        if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
-            raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
-        return value
+        return value and _strong(value)
+
+    @field_validator("secret_keys_old")
+    @classmethod
+    def _old_secrets_are_strong(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        return tuple(_strong(secret) for secret in value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -162,6 +177,15 @@ class Settings(BaseSettings):
     def hosts(self) -> frozenset[str]:
         """Names that a request may come to: ALLOWED_HOSTS and the host of PUBLIC_URL."""
         return frozenset(self.allowed_hosts) | {urlsplit(self.address).hostname or "localhost"}
+
+
+def _strong(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if any(word in text.lower() for word in PLACEHOLDERS):
+        raise ValueError(f"is a placeholder; {MAKE_ONE}")
+    if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
+        raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
+    return value
 
 
 MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
