@@ -61,7 +61,7 @@ def smtp_server() -> Iterator[Mailbox]:
     mailbox = Mailbox()
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler) as server:
         server.daemon_threads = True
-        server.mailbox = mailbox  # type: ignore[attr-defined]
+        server.mailbox = mailbox  # type: ignore[attr-defined]  # read by the handler
         mailbox.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -30,7 +30,7 @@ class Registration(Strict):
     full_name: ShortLine
 
 
-class RegistrationAsked(Read):
+class MailSent(Read):
     """The same whether the address has an account or not; the mail tells the rest."""
 
     status: Literal["mail_sent"]

@@ -162,7 +162,7 @@ async def test_changing_the_signing_key_signs_nobody_out(
                 renewed = (await _refresh(later, tokens["refresh_token"])).json()
                 assert (await later.get(f"{AUTH}/me", headers=bearer(renewed["access_token"]))).status_code == 200
                 assert (await client.get(f"{AUTH}/me", headers=bearer(renewed["access_token"]))).status_code == 401
-        await shell.app.state.database.close()  # type: ignore[attr-defined]
+        await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
 
 
 async def test_a_cookie_session_is_known_by_its_cookie_alone(

@@ -30,6 +30,7 @@ from app.auth.schemas import (
     EmailChange,
     Forgotten,
     MailedToken,
+    MailSent,
     OpenSession,
     PasswordChange,
     PasswordReset,
@@ -79,12 +80,13 @@ async def change_password(
 
 
 @router.post("/forgot", status_code=status.HTTP_202_ACCEPTED)
-async def forgot_password(data: Forgotten, database: CurrentDatabase, mailer: Letters, now: Now) -> None:
+async def forgot_password(data: Forgotten, database: CurrentDatabase, mailer: Letters, now: Now) -> MailSent:
     """Ask for a mail with which a new password can be chosen; the answer is the same without an account."""
     due = time.monotonic() + FORGOT_SECONDS
     async with database.transaction() as session:
         await accounts.forgot(session, email=data.email, mailer=mailer, now=now)
     await asyncio.sleep(due - time.monotonic())
+    return MailSent(status="mail_sent")
 
 
 @router.post(
@@ -115,19 +117,21 @@ async def verify_email(data: MailedToken, session: Writing, now: Now) -> None:
 
 
 @router.post("/verify/mail", status_code=status.HTTP_202_ACCEPTED, responses=problems(*_PERSON))
-async def send_verification(session: Writing, who: SignedInPerson, mailer: Letters, now: Now) -> None:
+async def send_verification(session: Writing, who: SignedInPerson, mailer: Letters, now: Now) -> MailSent:
     """Ask for a mail that confirms the account's address."""
     await accounts.ask_to_verify(session, user_id=who.user_id, mailer=mailer, now=now)
+    return MailSent(status="mail_sent")
 
 
 @router.post("/email", status_code=status.HTTP_202_ACCEPTED, responses=problems(*_PERSON, accounts.WrongPassword))
 async def change_email(
     data: EmailChange, database: CurrentDatabase, who: SignedInPerson, mailer: Letters, now: Now
-) -> None:
+) -> MailSent:
     """Ask for another address: it becomes the account's once the mail to it is confirmed; the old one is warned."""
     await check_own_password(data.password, who.user_id, database)
     async with database.transaction() as session:
         await accounts.ask_to_change_email(session, user_id=who.user_id, email=data.email, mailer=mailer, now=now)
+    return MailSent(status="mail_sent")
 
 
 @router.get("/sessions", responses=problems(*_PERSON))

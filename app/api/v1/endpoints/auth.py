@@ -26,9 +26,9 @@ from app.auth.passwords import PasswordTooCommon, PasswordTooPersonal
 from app.auth.schemas import (
     Confirmation,
     Credentials,
+    MailSent,
     RefreshRequest,
     Registration,
-    RegistrationAsked,
     TokenPair,
 )
 from app.auth.service import accounts, sessions
@@ -48,7 +48,7 @@ router = APIRouter(prefix="/auth", tags=["auth"])
     status_code=status.HTTP_201_CREATED,
     responses={
         **problems(users.EmailTaken, accounts.RegistrationClosed, PasswordTooCommon, PasswordTooPersonal),
-        202: {"model": RegistrationAsked, "description": "REGISTRATION=verified: a mail tells the rest"},
+        202: {"model": MailSent, "description": "REGISTRATION=verified: a mail tells the rest"},
     },
 )
 async def register(
@@ -58,7 +58,7 @@ async def register(
     mailer: Letters,
     now: Now,
     response: Response,
-) -> UserRead | RegistrationAsked:
+) -> UserRead | MailSent:
     """Make a reader's account with a card and sign in at once; or, if the library verifies addresses, ask by mail."""
     if settings.registration == "closed":
         raise accounts.RegistrationClosed
@@ -70,7 +70,7 @@ async def register(
             return await users.read(session, user)
         await accounts.ask_to_register(session, data=data, password_hash=password_hash, mailer=mailer, now=now)
     response.status_code = status.HTTP_202_ACCEPTED
-    return RegistrationAsked(status="mail_sent")
+    return MailSent(status="mail_sent")
 
 
 @router.post("/login", responses=problems(accounts.WrongCredentials))
