@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from app.api import docs
 from app.api.errors import install_error_handlers
+from app.api.limiter import RequestLimiter
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
 from app.api.v1.endpoints import (
     account,
@@ -28,9 +29,11 @@ from app.api.v1.endpoints import (
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
+from app.core.exchange import Application
+from app.core.limits import Limits
 from app.core.logging import configure_logging
 from app.core.mail import Mailer
-from app.core.middleware import Application, Endpoints, Shell
+from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
 
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
@@ -45,9 +48,16 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.database = Database(settings)
     api.state.signer = TokenSigner(settings)
     api.state.mailer = Mailer(settings)
+    api.state.limits = Limits(settings)
     api.state.is_draining = is_draining
     templates = (context.path for context in iter_route_contexts(api.routes))
-    return Shell(api, settings=settings, endpoints=Endpoints(t for t in templates if t), probes=PROBES)
+    return Shell(
+        api,
+        settings=settings,
+        endpoints=Endpoints(t for t in templates if t),
+        probes=PROBES,
+        limiter=RequestLimiter(settings, api.state.limits),
+    )
 
 
 def build_api(settings: Settings) -> FastAPI:
@@ -80,6 +90,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     api.state.has_started = True
     yield
     await api.state.mailer.close()
+    await api.state.limits.close()
     await api.state.database.close()
 
 

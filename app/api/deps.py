@@ -15,6 +15,7 @@ from app.auth.service import Identity, keys, sessions
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import Forbidden, PreconditionRequired, Unauthorized
+from app.core.limits import Limits
 from app.core.mail import Mailer
 from app.core.pagination import MAX_ID
 from app.core.security import TokenSigner
@@ -59,6 +60,15 @@ async def mailer_of(request: Request) -> Mailer:
     return mailer
 
 
+async def limits_of(request: Request) -> Limits:
+    limits: Limits = request.app.state.limits
+    return limits
+
+
+async def host_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
 async def device_of(request: Request) -> sessions.Device:
     name = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())
     return sessions.Device(
@@ -79,6 +89,8 @@ CurrentSettings = Annotated[Settings, Depends(settings_of)]
 CurrentDatabase = Annotated[Database, Depends(database_of)]
 Signer = Annotated[TokenSigner, Depends(signer_of)]
 Letters = Annotated[Mailer, Depends(mailer_of)]
+CurrentLimits = Annotated[Limits, Depends(limits_of)]
+FromHost = Annotated[str, Depends(host_of)]
 FromDevice = Annotated[sessions.Device, Depends(device_of)]
 Now = Annotated[datetime, Depends(clock)]
 

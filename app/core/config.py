@@ -85,6 +85,12 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     prometheus_multiproc_dir: Path | None = None
 
+    backend_cors_origins: Words = ()
+    rate_limit_enabled: bool = True
+    redis_url: SecretStr | None = None
+    max_concurrency: int = Field(128, ge=8, le=10_000)
+    max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
@@ -107,11 +113,27 @@ class Settings(BaseSettings):
         del file_secret_settings
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
-    @field_validator("allowed_hosts", "forwarded_allow_ips", mode="before")
+    @field_validator("allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip().strip("[]").lower() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("backend_cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(f"must name origins such as https://catalogue.example.org, not {origin!r}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_known(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
     @field_validator("timezone")

@@ -185,13 +185,13 @@ async def confirm(session: AsyncSession, *, session_id: UUID, has_second_factor:
 
 
 async def _refuse(session: AsyncSession, *, family: str, secret: str, mailer: Mailer, now: datetime) -> AppError:
-    row = (await session.scalars(select(Session).where(*_is_live(family, now)).with_for_update())).one_or_none()
+    row = (await session.scalars(select(Session).where(*_is_live(family, now)))).one_or_none()
     if row is None:
         return InvalidRefreshToken()
     if row.previous_digest == digest(secret) and now - row.refreshed_at <= REUSE_GRACE:
         return AlreadyRefreshed()
     user = await user_queries.find(session, row.user_id)
-    await session.delete(row)
+    await close_session(session, session_id=row.id)
     if user is not None:
         await mailer.post(session, letters.refresh_token_reused(user, address=mailer.address))
     return InvalidRefreshToken()

@@ -12,7 +12,9 @@ from app.api.deps import (
     ConfirmationRequired,
     ConfirmedPerson,
     CurrentDatabase,
+    CurrentLimits,
     CurrentSettings,
+    FromHost,
     Letters,
     Now,
     PersonRequired,
@@ -37,7 +39,7 @@ from app.auth.schemas import (
     SessionPage,
     SessionRead,
 )
-from app.auth.service import accounts, keys, sessions
+from app.auth.service import accounts, gate, keys, sessions
 from app.core.errors import Unauthorized
 from app.core.security import hash_password
 from app.users import queries as user_queries
@@ -55,7 +57,7 @@ _NEW_PASSWORD: Final = (PasswordTooCommon, PasswordTooPersonal)
 @router.post(
     "/password",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problems(*_PERSON, accounts.WrongPassword, *_NEW_PASSWORD),
+    responses=problems(*_PERSON, accounts.WrongPassword, gate.TooManyLogins, *_NEW_PASSWORD),
 )
 async def change_password(
     data: PasswordChange,
@@ -63,9 +65,10 @@ async def change_password(
     database: CurrentDatabase,
     who: SignedInPerson,
     mailer: Letters,
+    limits: CurrentLimits,
 ) -> None:
     """Choose a new password; all other sessions and all keys of the account end, and a mail tells of it."""
-    user = await check_own_password(data.current_password, who.user_id, database)
+    user = await check_own_password(data.current_password, who.user_id, database, limits)
     accounts.check_password(
         data.new_password, email=user.email, full_name=user.full_name, library=settings.project_name
     )
@@ -79,12 +82,15 @@ async def change_password(
         )
 
 
-@router.post("/forgot", status_code=status.HTTP_202_ACCEPTED)
-async def forgot_password(data: Forgotten, database: CurrentDatabase, mailer: Letters, now: Now) -> MailSent:
+@router.post("/forgot", status_code=status.HTTP_202_ACCEPTED, responses=problems(gate.TooManyMails))
+async def forgot_password(
+    data: Forgotten, database: CurrentDatabase, mailer: Letters, limits: CurrentLimits, host: FromHost, now: Now
+) -> MailSent:
     """Ask for a mail with which a new password can be chosen; the answer is the same without an account."""
     due = time.monotonic() + FORGOT_SECONDS
-    async with database.transaction() as session:
-        await accounts.forgot(session, email=data.email, mailer=mailer, now=now)
+    if await gate.admit_mail(limits, email=data.email, host=host):
+        async with database.transaction() as session:
+            await accounts.forgot(session, email=data.email, mailer=mailer, now=now)
     await asyncio.sleep(due - time.monotonic())
     return MailSent(status="mail_sent")
 
@@ -116,21 +122,36 @@ async def verify_email(data: MailedToken, session: Writing, now: Now) -> None:
     await accounts.verify(session, token=data.token, now=now)
 
 
-@router.post("/verify/mail", status_code=status.HTTP_202_ACCEPTED, responses=problems(*_PERSON))
-async def send_verification(session: Writing, who: SignedInPerson, mailer: Letters, now: Now) -> MailSent:
+@router.post("/verify/mail", status_code=status.HTTP_202_ACCEPTED, responses=problems(*_PERSON, gate.TooManyMails))
+async def send_verification(
+    session: Writing, who: SignedInPerson, mailer: Letters, limits: CurrentLimits, host: FromHost, now: Now
+) -> MailSent:
     """Ask for a mail that confirms the account's address."""
+    if not await gate.admit_mail(limits, email=str(who.user_id), host=host):
+        raise gate.TooManyMails
     await accounts.ask_to_verify(session, user_id=who.user_id, mailer=mailer, now=now)
     return MailSent(status="mail_sent")
 
 
-@router.post("/email", status_code=status.HTTP_202_ACCEPTED, responses=problems(*_PERSON, accounts.WrongPassword))
+@router.post(
+    "/email",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=problems(*_PERSON, accounts.WrongPassword, gate.TooManyLogins, gate.TooManyMails),
+)
 async def change_email(
-    data: EmailChange, database: CurrentDatabase, who: SignedInPerson, mailer: Letters, now: Now
+    data: EmailChange,
+    database: CurrentDatabase,
+    who: SignedInPerson,
+    mailer: Letters,
+    limits: CurrentLimits,
+    host: FromHost,
+    now: Now,
 ) -> MailSent:
     """Ask for another address: it becomes the account's once the mail to it is confirmed; the old one is warned."""
-    await check_own_password(data.password, who.user_id, database)
-    async with database.transaction() as session:
-        await accounts.ask_to_change_email(session, user_id=who.user_id, email=data.email, mailer=mailer, now=now)
+    await check_own_password(data.password, who.user_id, database, limits)
+    if await gate.admit_mail(limits, email=data.email, host=host):
+        async with database.transaction() as session:
+            await accounts.ask_to_change_email(session, user_id=who.user_id, email=data.email, mailer=mailer, now=now)
     return MailSent(status="mail_sent")
 
 

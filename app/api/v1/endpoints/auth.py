@@ -8,8 +8,10 @@ from fastapi.security import OAuth2PasswordRequestForm
 from app.api.credentials import authenticate, check_own_password, open_session
 from app.api.deps import (
     CurrentDatabase,
+    CurrentLimits,
     CurrentSettings,
     FromDevice,
+    FromHost,
     Letters,
     Now,
     OptionalIfMatch,
@@ -31,7 +33,7 @@ from app.auth.schemas import (
     Registration,
     TokenPair,
 )
-from app.auth.service import accounts, sessions
+from app.auth.service import accounts, gate, sessions
 from app.branches import service as branches
 from app.core.errors import AppError, Unauthorized
 from app.core.security import hash_password
@@ -47,7 +49,14 @@ router = APIRouter(prefix="/auth", tags=["auth"])
     "/register",
     status_code=status.HTTP_201_CREATED,
     responses={
-        **problems(users.EmailTaken, accounts.RegistrationClosed, PasswordTooCommon, PasswordTooPersonal),
+        **problems(
+            users.EmailTaken,
+            accounts.RegistrationClosed,
+            PasswordTooCommon,
+            PasswordTooPersonal,
+            gate.TooManyRegistrations,
+            gate.TooManyMails,
+        ),
         202: {"model": MailSent, "description": "REGISTRATION=verified: a mail tells the rest"},
     },
 )
@@ -56,6 +65,8 @@ async def register(
     settings: CurrentSettings,
     database: CurrentDatabase,
     mailer: Letters,
+    limits: CurrentLimits,
+    host: FromHost,
     now: Now,
     response: Response,
 ) -> UserRead | MailSent:
@@ -63,41 +74,52 @@ async def register(
     if settings.registration == "closed":
         raise accounts.RegistrationClosed
     accounts.check_password(data.password, email=data.email, full_name=data.full_name, library=settings.project_name)
-    password_hash = await hash_password(data.password)
-    async with database.transaction() as session:
-        if settings.registration == "open":
+    if settings.registration == "open":
+        await gate.admit_registration(limits, host=host)
+        password_hash = await hash_password(data.password)
+        async with database.transaction() as session:
             user = await accounts.register(session, data=data, password_hash=password_hash, now=now)
-            return await users.read(session, user)
-        await accounts.ask_to_register(session, data=data, password_hash=password_hash, mailer=mailer, now=now)
+            made = await users.read(session, user)
+        await gate.registration_succeeded(limits, host=host)
+        return made
+    is_mail_due = await gate.admit_mail(limits, email=data.email, host=host)
+    password_hash = await hash_password(data.password)
+    if is_mail_due:
+        async with database.transaction() as session:
+            await accounts.ask_to_register(session, data=data, password_hash=password_hash, mailer=mailer, now=now)
     response.status_code = status.HTTP_202_ACCEPTED
     return MailSent(status="mail_sent")
 
 
-@router.post("/login", responses=problems(accounts.WrongCredentials))
+@router.post("/login", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
 async def login(
     data: Credentials,
     settings: CurrentSettings,
     database: CurrentDatabase,
     signer: Signer,
     device: FromDevice,
+    limits: CurrentLimits,
+    host: FromHost,
     now: Now,
 ) -> TokenPair:
     """Exchange address and password for an access token and a refresh token."""
-    user = await authenticate(data, database)
+    user = await authenticate(data, database, limits, host)
     return await open_session(user, settings, database, signer, device, now)
 
 
-@router.post("/token", responses=problems(accounts.WrongCredentials))
+@router.post("/token", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
 async def login_form(
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
     settings: CurrentSettings,
     database: CurrentDatabase,
     signer: Signer,
     device: FromDevice,
+    limits: CurrentLimits,
+    host: FromHost,
     now: Now,
 ) -> TokenPair:
     """The same for OAuth2's password form, which the interactive documentation uses."""
-    user = await authenticate(Credentials(email=form.username, password=form.password), database)
+    user = await authenticate(Credentials(email=form.username, password=form.password), database, limits, host)
     return await open_session(user, settings, database, signer, device, now)
 
 
@@ -124,11 +146,13 @@ async def logout(session: Writing, who: SignedInPerson) -> None:
 @router.post(
     "/confirm",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problems(Unauthorized, PersonRequired, accounts.WrongPassword),
+    responses=problems(Unauthorized, PersonRequired, accounts.WrongPassword, gate.TooManyLogins),
 )
-async def confirm(data: Confirmation, database: CurrentDatabase, who: SignedInPerson, now: Now) -> None:
+async def confirm(
+    data: Confirmation, database: CurrentDatabase, who: SignedInPerson, limits: CurrentLimits, now: Now
+) -> None:
     """Prove again that it is you, by the password; good for a quarter of an hour of dangerous actions."""
-    await check_own_password(data.password, who.user_id, database)
+    await check_own_password(data.password, who.user_id, database, limits)
     async with database.transaction() as session:
         assert who.session_id is not None
         await sessions.confirm(session, session_id=who.session_id, has_second_factor=False, now=now)
