@@ -11,13 +11,30 @@ from fastapi.staticfiles import StaticFiles
 
 from app.api import docs
 from app.api.errors import install_error_handlers
+from app.api.limiter import RequestLimiter
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
-from app.api.v1.endpoints import auth, bookings, books, branches, charges, copies, desk, health, loans, policies
+from app.api.v1.endpoints import (
+    account,
+    auth,
+    bookings,
+    books,
+    branches,
+    charges,
+    copies,
+    desk,
+    health,
+    loans,
+    policies,
+    users,
+)
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
+from app.core.exchange import Application
+from app.core.limits import Limits
 from app.core.logging import configure_logging
-from app.core.middleware import Application, Endpoints, Shell
+from app.core.mail import Mailer
+from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
 from app.jobs import scheduler
 
@@ -32,9 +49,17 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api = build_api(settings)
     api.state.database = Database(settings)
     api.state.signer = TokenSigner(settings)
+    api.state.mailer = Mailer(settings)
+    api.state.limits = Limits(settings)
     api.state.is_draining = is_draining
     templates = (context.path for context in iter_route_contexts(api.routes))
-    return Shell(api, settings=settings, endpoints=Endpoints(t for t in templates if t), probes=PROBES)
+    return Shell(
+        api,
+        settings=settings,
+        endpoints=Endpoints(t for t in templates if t),
+        probes=PROBES,
+        limiter=RequestLimiter(settings, api.state.limits),
+    )
 
 
 def build_api(settings: Settings) -> FastAPI:
@@ -53,7 +78,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, desk, books, copies, bookings, loans, charges, branches, policies):
+    for module in (auth, account, desk, books, copies, bookings, loans, charges, branches, policies, users):
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)
@@ -67,6 +92,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     async with scheduler.beside(api.state.database, api.state.settings):
         api.state.has_started = True
         yield
+    await api.state.mailer.close()
+    await api.state.limits.close()
     await api.state.database.close()
 
 

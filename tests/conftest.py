@@ -125,6 +125,7 @@ async def service(settings: Settings, anyio_backend: str) -> AsyncIterator[Shell
     del anyio_backend
     shell = create_app(settings)
     yield shell
+    await shell.app.state.mailer.close()  # type: ignore[attr-defined]  # the FastAPI inside
     await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
 
 
@@ -164,9 +165,9 @@ async def admin(service: Shell, database: Database) -> AsyncIterator[Person]:
 
 @asynccontextmanager
 async def sign_in_as(
-    service: Shell, database: Database, role: Role, branches: tuple[str, ...] = ()
+    service: Shell, database: Database, role: Role, branches: tuple[str, ...] = (), email: str | None = None
 ) -> AsyncIterator[Person]:
-    email = f"{role}@library.test"
+    email = email or f"{role}@library.test"
     async with database.transaction() as session:
         user = await users.create(
             session,

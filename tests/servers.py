@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -93,3 +94,41 @@ def _run(command: list[str]) -> None:
     result = subprocess.run(command, check=False, capture_output=True, text=True, cwd="/")
     if result.returncode:
         raise RuntimeError(f"{command[0]} failed: {result.stdout}{result.stderr}")
+
+
+class Redis:
+    """A Redis server of its own, without persistence."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._command = [
+            "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
+        ]  # fmt: skip
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        wait_for(self.port, self.process)
+
+    def hang(self, *, hanging: bool) -> None:
+        """Stop answering without closing anything, or go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP if hanging else signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory(prefix="library-redis-") as folder:
+        server = Redis(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()

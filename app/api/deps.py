@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Header, Path, Request
@@ -10,17 +10,34 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.idempotency import claim_key
-from app.auth import service as auth
-from app.auth.permissions import Permission
-from app.auth.service import Identity
+from app.auth.permissions import OwnAccount, Permission
+from app.auth.service import Identity, keys, sessions
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import Forbidden, PreconditionRequired, Unauthorized
+from app.core.limits import Limits
+from app.core.mail import Mailer
 from app.core.pagination import MAX_ID
 from app.core.security import TokenSigner
 from app.core.versioning import IfMatch
 
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+CONFIRMED_FOR: Final = timedelta(minutes=15)
+MAX_DEVICE_CHARACTERS: Final = 200
+
 _bearer = OAuth2PasswordBearer(tokenUrl="auth/token", auto_error=False)
+
+
+class ScopeTooNarrow(Forbidden):
+    code, detail = "scope_too_narrow", "This key's scopes don't cover what belongs to its account."
+
+
+class PersonRequired(Forbidden):
+    code, detail = "person_required", "A key can't do this; sign in yourself."
+
+
+class ConfirmationRequired(Forbidden):
+    code, detail = "confirmation_required", "Prove first that it is you: POST /auth/confirm, then try again."
 
 
 async def settings_of(request: Request) -> Settings:
@@ -38,6 +55,27 @@ async def signer_of(request: Request) -> TokenSigner:
     return signer
 
 
+async def mailer_of(request: Request) -> Mailer:
+    mailer: Mailer = request.app.state.mailer
+    return mailer
+
+
+async def limits_of(request: Request) -> Limits:
+    limits: Limits = request.app.state.limits
+    return limits
+
+
+async def host_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+async def device_of(request: Request) -> sessions.Device:
+    name = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())
+    return sessions.Device(
+        address=request.client.host if request.client else None, name=name[:MAX_DEVICE_CHARACTERS] or None
+    )
+
+
 async def clock() -> datetime:
     return datetime.now(UTC)
 
@@ -50,15 +88,27 @@ async def _reading(request: Request) -> AsyncIterator[AsyncSession]:
 CurrentSettings = Annotated[Settings, Depends(settings_of)]
 CurrentDatabase = Annotated[Database, Depends(database_of)]
 Signer = Annotated[TokenSigner, Depends(signer_of)]
+Letters = Annotated[Mailer, Depends(mailer_of)]
+CurrentLimits = Annotated[Limits, Depends(limits_of)]
+FromHost = Annotated[str, Depends(host_of)]
+FromDevice = Annotated[sessions.Device, Depends(device_of)]
 Now = Annotated[datetime, Depends(clock)]
 
 
 async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)], now: Now) -> Identity | None:
-    """The bearer of the token, or None without one; a token that is not valid is refused, not ignored."""
+    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored."""
     if token is None:
         return None
-    async with request.app.state.database.reading() as session:
-        return await auth.identify(session, token=token, signer=request.app.state.signer, now=now)
+    database: Database = request.app.state.database
+    if not token.startswith(keys.PREFIX):
+        async with database.reading() as session:
+            return await sessions.identify(session, token=token, signer=request.app.state.signer, now=now)
+    async with database.reading() as session:
+        who, is_use_due = await keys.identify(session, token=token, now=now)
+    if is_use_due and who.key_id:
+        async with database.transaction() as session:
+            await keys.note_use(session, key_id=who.key_id, now=now)
+    return who
 
 
 Who = Annotated[Identity | None, Depends(_who)]
@@ -76,24 +126,54 @@ Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
 Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
 
 
-async def signed_in(who: Who) -> Identity:
+async def known(who: Who) -> Identity:
     if who is None:
         raise Unauthorized
+    return who
+
+
+Known = Annotated[Identity, Depends(known)]
+
+
+async def signed_in(request: Request, who: Known) -> Identity:
+    """Whoever acts on his own account; a key needs the scope for it."""
+    if not who.may_own(OwnAccount.READ if request.method in SAFE_METHODS else OwnAccount.WRITE):
+        raise ScopeTooNarrow
     return who
 
 
 SignedIn = Annotated[Identity, Depends(signed_in)]
 
 
+async def person(who: Known) -> Identity:
+    """Somebody who has signed in himself: keys can't make keys, end sessions or change passwords."""
+    if not who.is_person:
+        raise PersonRequired
+    return who
+
+
+SignedInPerson = Annotated[Identity, Depends(person)]
+
+
+async def confirmed(who: SignedInPerson, now: Now) -> Identity:
+    """Somebody who has proved a moment ago who he is; dangerous actions ask for it."""
+    if who.verified_at is None or now - who.verified_at > CONFIRMED_FOR:
+        raise ConfirmationRequired
+    return who
+
+
+ConfirmedPerson = Annotated[Identity, Depends(confirmed)]
+
+
 def may(permission: Permission) -> Callable[..., Any]:
     """The dependency that lets through whoever has the permission, and gives his identity."""
 
-    async def check(who: SignedIn) -> Identity:
+    async def check(who: Known) -> Identity:
         if not who.may(permission):
             raise Forbidden
         return who
 
-    check.permission = permission  # type: ignore[attr-defined]  # tests/house reads it from the routes
+    check.permission = permission  # type: ignore[attr-defined]  # tests read it from the routes
     return check
 
 
@@ -101,6 +181,8 @@ CatalogueEditor = Annotated[Identity, Depends(may(Permission.EDIT_CATALOGUE))]
 CopyEditor = Annotated[Identity, Depends(may(Permission.EDIT_COPIES))]
 BranchEditor = Annotated[Identity, Depends(may(Permission.EDIT_BRANCHES))]
 CalendarEditor = Annotated[Identity, Depends(may(Permission.EDIT_CALENDARS))]
+ReaderViewer = Annotated[Identity, Depends(may(Permission.SEE_READERS))]
+ReaderEditor = Annotated[Identity, Depends(may(Permission.EDIT_READERS))]
 PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
 MoneyTaker = Annotated[Identity, Depends(may(Permission.TAKE_MONEY))]
 MoneyWaiver = Annotated[Identity, Depends(may(Permission.WAIVE_MONEY))]

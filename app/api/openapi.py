@@ -16,23 +16,30 @@ from app.api.errors import (
     problems,
 )
 from app.core.config import Settings
-from app.core.errors import AppError, TooLarge, Unauthorized
-from app.core.middleware import HeadersTooLarge, MalformedUrl, UnknownHost, UrlTooLong
+from app.core.errors import AppError, TooLarge, TooManyRequests, Unauthorized
+from app.core.exchange import MalformedLength, SlowBody
+from app.core.lanes import Overloaded
+from app.core.middleware import DeadlineExceeded, HeadersTooLarge, MalformedUrl, UnknownHost, UrlTooLong
 from app.core.security import InvalidToken
 
 COMMON_PROBLEMS: Final = problems(
     MalformedUrl,
+    MalformedLength,
     UnknownHost,
     MalformedJson,
     MalformedBody,
     Unauthorized,
     InvalidToken,
+    SlowBody,
     TooLarge,
     UrlTooLong,
     ValidationFailed,
     HeadersTooLarge,
     AppError,
+    TooManyRequests,
     DatabaseUnavailable,
+    Overloaded,
+    DeadlineExceeded,
 )
 
 

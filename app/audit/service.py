@@ -73,6 +73,20 @@ def note_view(session: AsyncSession, *, actor: Actor, subject: UUID, what: str, 
     _enter(session, uuid_utils.uuid7(), "view", actor, now, reason=None, subject=subject, data={"what": what})
 
 
+def note(
+    session: AsyncSession,
+    action: str,
+    *,
+    actor: Actor,
+    subject: UUID | None,
+    now: datetime,
+    reason: str | None = None,
+    data: JsonObject | None = None,
+) -> None:
+    """Write what was done to an account: no event, as followers of the library have no business with accounts."""
+    _enter(session, uuid_utils.uuid7(), action, actor, now, reason=reason, subject=subject, data=data)
+
+
 def _enter(
     session: AsyncSession,
     entry_id: UUID,

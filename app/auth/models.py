@@ -1,22 +1,81 @@
-"""Sessions: one a sign-in; its refresh token is stored as a digest and changes with every use."""
+"""What signing in leaves behind: sessions, API keys and one-time tokens; of every secret only a digest is stored."""
 
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String, Uuid
+from sqlalchemy import CheckConstraint, ForeignKey, String, Uuid, false
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, UtcDateTime
+from app.core.db import Base, Document, UtcDateTime
+from app.core.schemas import JsonObject
+
+
+class SessionKind(StrEnum):
+    TOKEN = "token"  # noqa: S105  # a kind, no secret
+    COOKIE = "cookie"
 
 
 class Session(Base):
-    """A sign-in that lasts until it is ended or expires; ending it deletes the row, so access tokens die with it."""
+    """A sign-in that lasts until it is ended or expires; ending it deletes the row, so access tokens die with it.
+
+    A refresh token has two halves: the first names the family and stays, the second changes with every use. Whoever
+    shows the right first half with a spent second one holds a token that somebody else has used.
+    `expires_at` moves on with use (idle time), never beyond `ends_at`.
+    """
 
     __tablename__ = "sessions"
 
     id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
     user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    refresh_digest: Mapped[str] = mapped_column(String(64), unique=True)
+    kind: Mapped[str] = mapped_column(String(8), server_default="token")
+    family_digest: Mapped[str | None] = mapped_column(String(64), unique=True)
+    refresh_digest: Mapped[str | None] = mapped_column(String(64), unique=True)
+    previous_digest: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     refreshed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    has_second_factor: Mapped[bool] = mapped_column(server_default=false())
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    ends_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    device: Mapped[str | None] = mapped_column(String(200))
+    address: Mapped[str | None] = mapped_column(String(45))
+
+    __table_args__ = (CheckConstraint("kind IN ('token', 'cookie')", name="kind"),)
+
+
+class ApiKey(Base):
+    """A credential for programs: its owner's rights, narrowed to its scopes."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(Document)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Purpose(StrEnum):
+    REGISTER = "register"
+    VERIFY_EMAIL = "verify_email"
+    CHANGE_EMAIL = "change_email"
+    RESET_PASSWORD = "reset_password"  # noqa: S105  # a purpose, no secret
+
+
+class MailToken(Base):
+    """A token that went out by mail and works once. Without a user it is a decoy or a registration not yet confirmed:
+    an unknown address costs the same write as a known one.
+    """
+
+    __tablename__ = "mail_tokens"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[JsonObject | None] = mapped_column(Document)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

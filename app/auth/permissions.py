@@ -1,4 +1,4 @@
-"""Who may do what: the one table from roles to permissions."""
+"""Who may do what: the one table from roles to permissions, and what an API key may be narrowed to."""
 
 from enum import StrEnum
 from typing import Final
@@ -19,7 +19,19 @@ class Permission(StrEnum):
     USE_DESK = "desk:use"
     OVERRIDE_RULES = "desk:override"
     SEE_AUDIT = "audit:see"
+    SEE_READERS = "readers:see"
+    EDIT_READERS = "readers:edit"
+    EDIT_STAFF = "staff:edit"
 
+
+class OwnAccount(StrEnum):
+    """What a key may do with the account that it belongs to; a person signed in may do both."""
+
+    READ = "account:read"
+    WRITE = "account:write"
+
+
+SCOPES: Final = frozenset(Permission) | frozenset(OwnAccount)
 
 _LIBRARIAN: Final = frozenset(
     {
@@ -33,6 +45,8 @@ _LIBRARIAN: Final = frozenset(
         Permission.SEE_OPERATIONS,
         Permission.USE_DESK,
         Permission.OVERRIDE_RULES,
+        Permission.SEE_READERS,
+        Permission.EDIT_READERS,
     }
 )
 

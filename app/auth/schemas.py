@@ -1,20 +1,39 @@
 """The shapes of signing in."""
 
+from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from app.auth.permissions import SCOPES
 from app.core.schemas import Read, ShortLine, Strict
 from app.users.schemas import MAX_PASSWORD_CHARACTERS, Email, Password
 
+MAX_KEY_DAYS = 366
+
+
+def _known_scope(value: str) -> str:
+    if value not in SCOPES:
+        raise ValueError(f"must be one of {', '.join(sorted(SCOPES))}")
+    return value
+
+
 AnyPassword = Annotated[str, StringConstraints(max_length=MAX_PASSWORD_CHARACTERS)]
 Token = Annotated[str, StringConstraints(min_length=16, max_length=256)]
+Scope = Annotated[str, AfterValidator(_known_scope), Field(json_schema_extra={"enum": sorted(SCOPES)})]
 
 
 class Registration(Strict):
     email: Email
     password: Password
     full_name: ShortLine
+
+
+class MailSent(Read):
+    """The same whether the address has an account or not; the mail tells the rest."""
+
+    status: Literal["mail_sent"]
 
 
 class Credentials(Strict):
@@ -31,3 +50,75 @@ class TokenPair(Read):
     refresh_token: str
     token_type: Literal["bearer"]
     expires_in: int
+
+
+class Confirmation(Strict):
+    password: AnyPassword
+
+
+class PasswordChange(Strict):
+    current_password: AnyPassword
+    new_password: Password
+
+
+class EmailChange(Strict):
+    email: Email
+    password: AnyPassword
+
+
+class Forgotten(Strict):
+    email: Annotated[str, StringConstraints(strip_whitespace=True, max_length=254)]
+
+
+class MailedToken(Strict):
+    token: Token
+
+
+class PasswordReset(Strict):
+    token: Token
+    password: Password
+
+
+class OpenSession(Read):
+    id: UUID
+    kind: Literal["token", "cookie"]
+    device: str | None
+    address: str | None
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+
+
+class SessionRead(OpenSession):
+    is_current: bool
+
+
+class SessionPage(Read):
+    items: list[SessionRead]
+    next: None
+
+
+class ApiKeyCreate(Strict):
+    name: ShortLine
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES))]
+    days: Annotated[int, Field(ge=1, le=MAX_KEY_DAYS, description="How long it works")] = 90
+
+
+class ApiKeyRead(Read):
+    id: UUID
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+
+
+class ApiKeyMade(ApiKeyRead):
+    """The only answer that holds the key itself."""
+
+    key: str
+
+
+class ApiKeyPage(Read):
+    items: list[ApiKeyRead]
+    next: None

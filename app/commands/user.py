@@ -10,7 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth import service as auth
+from app.auth.service import keys, sessions
 from app.branches import service as branches
 from app.commands import database as opened
 from app.commands import tables
@@ -193,7 +193,8 @@ def set_password(email: EmailOption, password: PasswordOption = "") -> None:
                 changed = await users.set_password(session, email=email, password_hash=password_hash)
             except users.UserNotFound:
                 raise NoSuchAccount(email=email) from None
-            await auth.close_sessions(session, user_id=changed.id)
+            await sessions.end_all(session, user_id=changed.id)
+            await keys.revoke_all(session, user_id=changed.id)
 
     opened.run(load_settings(), work)
     typer.echo(f"{email} has a new password and is signed out everywhere.")

@@ -62,10 +62,14 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
 
     secret_key: SecretStr | None = None
+    secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     access_token_expire_minutes: int = Field(15, ge=1, le=24 * 60)
     refresh_token_expire_days: int = Field(30, ge=1, le=365)
-    registration: Literal["open", "closed"] = "open"
+    registration: Literal["open", "verified", "closed"] = "open"
+    session_cookie_name: str = Field("library_session", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    session_cookie_secure: bool | None = None
+    session_cookie_samesite: Literal["lax", "strict"] = "lax"
 
     smtp_host: str = ""
     smtp_port: int = Field(587, ge=1, le=65535)
@@ -82,6 +86,12 @@ class Settings(BaseSettings):
     metrics_enabled: bool = True
     metrics_token: SecretStr | None = None
     prometheus_multiproc_dir: Path | None = None
+
+    backend_cors_origins: Words = ()
+    rate_limit_enabled: bool = True
+    redis_url: SecretStr | None = None
+    max_concurrency: int = Field(128, ge=8, le=10_000)
+    max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -105,11 +115,27 @@ class Settings(BaseSettings):
         del file_secret_settings
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
-    @field_validator("allowed_hosts", "forwarded_allow_ips", mode="before")
+    @field_validator("allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip().strip("[]").lower() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("backend_cors_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+                raise ValueError(f"must name origins such as https://catalogue.example.org, not {origin!r}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_is_known(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
     @field_validator("timezone")
@@ -133,17 +159,20 @@ class Settings(BaseSettings):
             raise ValueError("must name a file, such as sqlite:////var/lib/library/library.db")
         return value
 
+    @field_validator("secret_keys_old", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
     @field_validator("secret_key")
     @classmethod
     def _secret_is_strong(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        text = value.get_secret_value()
-        if any(word in text.lower() for word in PLACEHOLDERS):
-            raise ValueError(f"is a placeholder; {MAKE_ONE}")
-        if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
-            raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
-        return value
+        return value and _strong(value)
+
+    @field_validator("secret_keys_old")
+    @classmethod
+    def _old_secrets_are_strong(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        return tuple(_strong(secret) for secret in value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -182,6 +211,15 @@ class Settings(BaseSettings):
     def hosts(self) -> frozenset[str]:
         """Names that a request may come to: ALLOWED_HOSTS and the host of PUBLIC_URL."""
         return frozenset(self.allowed_hosts) | {urlsplit(self.address).hostname or "localhost"}
+
+
+def _strong(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if any(word in text.lower() for word in PLACEHOLDERS):
+        raise ValueError(f"is a placeholder; {MAKE_ONE}")
+    if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
+        raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
+    return value
 
 
 MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'

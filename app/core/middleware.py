@@ -1,54 +1,31 @@
 """The shell: the one ASGI layer around the application, so that what every request needs costs one layer.
 
-Order: request id → URL → [probe] → host → limiter → body limit → response cache → application; headers are set and the
-request is measured on the way out, whatever happened inside.
+Order: request id → client address → URL → [probe] → host → CORS → limiter → lane → body limit → response cache →
+application, under a deadline; headers are set and the request is measured on the way out, whatever happened inside.
 """
 
+import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final, Protocol
+from collections.abc import Iterable
+from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 import structlog
-import uuid_utils
 
 from app.core import metrics
 from app.core.config import Settings
-from app.core.errors import (
-    PROBLEM_MEDIA_TYPE,
-    AppError,
-    BadRequest,
-    TooLarge,
-    encode_problem,
-    problem_document,
-)
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
+from app.core.cors import CrossOrigin
+from app.core.errors import AppError, BadRequest, Unavailable
+from app.core.exchange import Application, Exchange, Receive, Scope, Send, SlowBody
+from app.core.lanes import Lane, Lanes
+from app.core.proxies import TrustedProxies
 
 log = structlog.get_logger()
 
-MAX_BODY_BYTES: Final = 1_000_000
 MAX_URL_BYTES: Final = 4_096
 MAX_HEADER_BYTES: Final = 16_384
 SLOW_SECONDS: Final = 1.0
-REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-
-# A page that a browser renders (the docs) replaces the policy with its own; nothing else is ever rendered.
-SECURITY_HEADERS: Final[dict[bytes, bytes]] = {
-    b"cache-control": b"no-store",  # unless an endpoint says that its answer may be kept
-    b"x-content-type-options": b"nosniff",
-    b"x-frame-options": b"DENY",
-    b"referrer-policy": b"same-origin",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-opener-policy": b"same-origin",
-    b"cross-origin-resource-policy": b"same-origin",
-}
 
 
 class MalformedUrl(BadRequest):
@@ -67,10 +44,14 @@ class HeadersTooLarge(AppError):
     status, code, detail = 431, "headers_too_large", "The headers are larger than {limit_bytes} bytes together."
 
 
-class Limiter(Protocol):
-    """Says whether a request may go on; the identity issue's place."""
+class DeadlineExceeded(Unavailable):
+    code, detail = "deadline_exceeded", "The answer took too long and was given up; try again shortly."
 
-    async def admit(self, scope: Scope) -> AppError | None: ...
+
+class Limiter(Protocol):
+    """Says whether a request may go on, and adds to `exchange.headers` what the client should know of his limits."""
+
+    async def admit(self, exchange: Exchange) -> AppError | None: ...
 
 
 class ResponseCache(Protocol):
@@ -115,6 +96,9 @@ class Shell:
     ) -> None:
         self.app = app
         self.hosts = settings.hosts
+        self.proxies = TrustedProxies(settings.forwarded_allow_ips)
+        self.cross_origin = CrossOrigin(settings.backend_cors_origins)
+        self.lanes = Lanes(settings)
         self.endpoints = endpoints
         self.probes = probes
         self.limiter = limiter
@@ -147,15 +131,32 @@ class Shell:
 
     async def _serve(self, exchange: "Exchange") -> None:
         scope = exchange.scope
+        self.proxies.apply(scope)
         _check_url(scope)
-        if scope["path"] not in self.probes:
-            self._check_host(scope)
-            if self.limiter and (refusal := await self.limiter.admit(scope)):
-                raise refusal
-        exchange.limit_body(MAX_BODY_BYTES)
-        if self.cache and await self.cache.answer(scope, exchange.send):
+        if scope["path"] in self.probes:
+            await self.app(scope, exchange.receive, exchange.send)
             return
-        await self.app(scope, exchange.receive, exchange.send)
+        self._check_host(scope)
+        if await self.cross_origin.answer(exchange):
+            return
+        if self.limiter and (refusal := await self.limiter.admit(exchange)):
+            raise refusal
+        with self.lanes.of(scope["path"]) as lane:
+            exchange.limit_body(lane.body_bytes)
+            if self.cache and await self.cache.answer(scope, exchange.send):
+                return
+            await self._within_deadline(exchange, lane)
+
+    async def _within_deadline(self, exchange: Exchange, lane: Lane) -> None:
+        """Let the application answer; what takes too long is cancelled, and rolls back."""
+        exchange.idle_limit(lane.idle_seconds)
+        try:
+            async with asyncio.timeout(lane.deadline_seconds) as deadline:
+                await self.app(exchange.scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise (SlowBody if exchange.is_receiving else DeadlineExceeded) from None
 
     def _check_host(self, scope: Scope) -> None:
         if "*" in self.hosts:
@@ -167,91 +168,6 @@ class Shell:
 
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-class Exchange:
-    """One request and its answer: counts what comes in, completes the headers of what goes out."""
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.started = time.perf_counter()
-        self.scope = scope
-        # One spelling inside: `/x/` is `/x`, without a redirect.
-        if len(scope["path"]) > 1:
-            scope["path"] = scope["path"].rstrip("/") or "/"
-        # HEAD is GET whose body is kept back, on every route.
-        self._is_head = scope["method"] == "HEAD"
-        if self._is_head:
-            scope["method"] = "GET"
-        self.request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = self.request_id
-        self.status = 500
-        self._receive = receive
-        self._send = send
-        self._limit_bytes = MAX_BODY_BYTES
-        self._received_bytes = 0
-        self._is_started = False
-
-    def limit_body(self, limit_bytes: int) -> None:
-        """Refuse at once a body that is announced too large, and stop one that turns out so."""
-        self._limit_bytes = limit_bytes
-        announced = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"0")
-        if int(announced) > limit_bytes:
-            raise TooLarge(limit_bytes=limit_bytes)
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._received_bytes += len(message.get("body", b""))
-        if self._is_too_large:
-            raise TooLarge(limit_bytes=self._limit_bytes)
-        return message
-
-    @property
-    def _is_too_large(self) -> bool:
-        return self._received_bytes > self._limit_bytes
-
-    async def send(self, message: Message) -> None:
-        if self._is_too_large and not self._is_started:
-            # The framework took the exception of `receive` for a malformed body; this is the true answer.
-            await self.fail(TooLarge(limit_bytes=self._limit_bytes))
-        elif message["type"] == "http.response.start":
-            await self._start(message)
-        elif not self._is_too_large:
-            await self._send({**message, "body": b""} if self._is_head else message)
-
-    async def fail(self, error: Exception) -> None:
-        """Answer with the problem document of `error`, if nothing has been sent yet."""
-        refusal = error if isinstance(error, AppError) else AppError()
-        if refusal is not error:
-            log.error("unhandled_exception", exc_info=error)
-        if self._is_started:
-            return
-        document = problem_document(
-            refusal.status, refusal.code, str(refusal), request_id=self.request_id, **refusal.facts
-        )
-        body = encode_problem(document)
-        headers = [
-            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
-        ]
-        if isinstance(refusal, TooLarge):
-            headers.append((b"connection", b"close"))
-        await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
-
-    async def _start(self, message: Message) -> None:
-        self._is_started = True
-        self.status = message["status"]
-        headers: Headers = list(message.get("headers", []))
-        present = {name for name, _ in headers}
-        headers += [item for item in SECURITY_HEADERS.items() if item[0] not in present]
-        headers.append((b"x-request-id", self.request_id.encode()))
-        await self._send({**message, "headers": headers})
-
-
-def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex
 
 
 def _check_url(scope: Scope) -> None:

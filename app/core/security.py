@@ -1,7 +1,9 @@
 """Secrets at work: the signing key, access tokens, password hashes, random tokens and their digests."""
 
 import asyncio
+import base64
 import hashlib
+import json
 import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +13,15 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
+from joserfc.jwk import Key, OctKey
 
 from app.core.config import Settings
 from app.core.errors import Unauthorized
 
 AUDIENCE: Final = "library-api"
+TOKEN_TYPE: Final = "at+jwt"  # noqa: S105  # RFC 9068's word, no secret
 CLOCK_LEEWAY_SECONDS: Final = 5
 _READABLE: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -45,6 +48,16 @@ async def verify_password(password: str, password_hash: str | None) -> bool:
     return fits and password_hash is not None
 
 
+def nobodys_hash() -> str:
+    """The hash of an account that has no password yet: of random bits that nobody knows, and as slow to try as any."""
+    return _UNKNOWN_ACCOUNT_HASH
+
+
+def needs_rehash(password_hash: str) -> bool:
+    """Whether a stored hash was made with weaker parameters than today's."""
+    return _hasher.check_needs_rehash(password_hash)
+
+
 def _fits(password_hash: str, password: str) -> bool:
     try:
         return _hasher.verify(password_hash, password)
@@ -69,12 +82,16 @@ def digest(token: str) -> str:
 
 
 class TokenSigner:
-    """Signs and reads access tokens (JWT, HMAC) with `iss`, `aud`, `kid` and a short life."""
+    """Signs access tokens (JWT, HMAC) with `iss`, `aud`, `kid` and a short life, and reads those of older keys too.
+
+    SECRET_KEYS_OLD keeps tokens valid that the previous keys signed: nobody is signed out when the key is changed.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        secret = signing_secret(settings)
-        self._kid = hashlib.sha256(b"kid:" + secret).hexdigest()[:16]
-        self._key = OctKey.import_key(secret, {"kid": self._kid})
+        old = [secret.get_secret_value().encode() for secret in settings.secret_keys_old]
+        secrets_by_kid = {_kid(secret): secret for secret in (signing_secret(settings), *old)}
+        self._keys = {kid: OctKey.import_key(secret, {"kid": kid}) for kid, secret in secrets_by_kid.items()}
+        self._kid = next(iter(self._keys))
         self._algorithm = settings.algorithm
         self._issuer = settings.address
         self._life = timedelta(minutes=settings.access_token_expire_minutes)
@@ -92,7 +109,7 @@ class TokenSigner:
             "iat": int(now.timestamp()),
             "exp": int((now + self._life).timestamp()),
         }
-        return jwt.encode({"alg": self._algorithm, "kid": self._kid, "typ": "at+jwt"}, claims, self._key)
+        return jwt.encode({"alg": self._algorithm, "kid": self._kid, "typ": TOKEN_TYPE}, claims, self._keys[self._kid])
 
     def read(self, token: str, *, now: datetime) -> tuple[UUID, UUID]:
         """The user's and the session's id.
@@ -101,17 +118,46 @@ class TokenSigner:
             InvalidToken: forged, foreign, expired or malformed.
         """
         try:
-            decoded = jwt.decode(token, self._key, algorithms=[self._algorithm])
-            claims: dict[str, Any] = decoded.claims
-            if decoded.header.get("kid") != self._kid or decoded.header.get("typ") != "at+jwt":
-                raise InvalidToken
-            if claims["iss"] != self._issuer or claims["aud"] != AUDIENCE:
+            key = self._keys[_header(token)["kid"]]
+            header, payload = verified(token, key, algorithm=self._algorithm)
+            claims: dict[str, Any] = json.loads(payload)
+            if header["typ"] != TOKEN_TYPE or claims["iss"] != self._issuer or claims["aud"] != AUDIENCE:
                 raise InvalidToken
             if not claims["iat"] - CLOCK_LEEWAY_SECONDS <= now.timestamp() < claims["exp"]:
                 raise InvalidToken
             return UUID(claims["sub"]), UUID(claims["sid"])
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InvalidToken from error
+
+
+def verified(token: str, key: Key, *, algorithm: str) -> tuple[dict[str, Any], bytes]:
+    """Header and payload of a compact JWS whose signature is right, in its one canonical spelling.
+
+    Raises:
+        JoseError, ValueError: anything else.
+    """
+    parts = token.split(".")
+    if any(_b64encode(_b64decode(part)) != part for part in parts):
+        raise ValueError("not the canonical spelling")
+    found = jws.deserialize_compact(token, key, algorithms=[algorithm])
+    return found.protected, found.payload
+
+
+def _header(token: str) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(_b64decode(token.partition(".")[0]))
+    return header
+
+
+def _b64decode(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _b64encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _kid(secret: bytes) -> str:
+    return hashlib.sha256(b"kid:" + secret).hexdigest()[:16]
 
 
 def signing_secret(settings: Settings) -> bytes:

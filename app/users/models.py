@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, String, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, UtcDateTime
+from app.core.db import Base, Key, UtcDateTime
 
 
 class Role(StrEnum):
@@ -28,6 +28,7 @@ class User(Base):
     email: Mapped[str] = mapped_column(String(254), unique=True)
     password_hash: Mapped[str] = mapped_column(String(255))
     full_name: Mapped[str] = mapped_column(String(200))
+    name_key: Mapped[str] = mapped_column(Key, server_default="")
     role: Mapped[str] = mapped_column(String(16))
     locale: Mapped[str] = mapped_column(String(8))
     card_number: Mapped[str] = mapped_column(String(32), unique=True)
@@ -37,6 +38,8 @@ class User(Base):
     blocked_reason: Mapped[str | None] = mapped_column(String(200))
     keeps_history: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (CheckConstraint("role IN ('reader', 'librarian', 'admin')", name="role"),)
 

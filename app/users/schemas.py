@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from app.core.schemas import Code, Read, ShortLine, Strict
 from app.users.models import Role
 
+DEFAULT_CATEGORY = "adult"
 MIN_PASSWORD_CHARACTERS = 10
 MAX_PASSWORD_CHARACTERS = 128
 
@@ -28,6 +29,8 @@ def _address(value: str) -> str:
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(_address)]
 Password = Annotated[str, StringConstraints(min_length=MIN_PASSWORD_CHARACTERS, max_length=MAX_PASSWORD_CHARACTERS)]
 Locale = Literal["en", "ru"]
+CardNumber = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{4,32}$")]
+IsoDate = Annotated[date, Field(strict=False)]
 
 
 class UserRead(Read):
@@ -44,7 +47,44 @@ class UserRead(Read):
     blocked_reason: str | None
     keeps_history: bool
     branches: list[str]
+    email_verified: bool
+    disabled: bool
     created_at: datetime
+
+
+class UserPage(Read):
+    items: list[UserRead]
+    next: str | None
+
+
+class UserCreate(Strict):
+    """An account made at the desk: its owner gets a mail to choose a password. A card is given if none is named."""
+
+    email: Email
+    full_name: ShortLine
+    card_number: CardNumber | None = None
+    category: Code = DEFAULT_CATEGORY
+    home_branch: Code | None = None
+    expires_on: IsoDate | None = None
+    locale: Locale = "en"
+    role: Annotated[Role, Field(strict=False, description="Admins: librarian or admin too")] = Role.READER
+    branches: Annotated[list[Code], Field(max_length=100, description="Admins: where a librarian works")] = []
+
+
+class UserChange(Strict):
+    """What staff may change of an account; only the fields sent are touched."""
+
+    email: Email = ""
+    full_name: ShortLine = ""
+    card_number: CardNumber = ""
+    category: Code = ""
+    home_branch: Code | None = None
+    expires_on: IsoDate | None = None
+    blocked_reason: ShortLine | None = None
+    locale: Locale = "en"
+    role: Annotated[Role, Field(strict=False, description="Admins only")] = Role.READER
+    branches: Annotated[list[Code], Field(max_length=100, description="Admins only")] = []
+    disabled: Annotated[bool, Field(description="Admins only: can't sign in, all sessions and keys end")] = False
 
 
 class UserUpdate(Strict):

@@ -71,7 +71,7 @@ async def test_a_refresh_token_works_once(reader: Person, client: httpx2.AsyncCl
     assert renewed.status_code == 200
     assert renewed.json()["refresh_token"] != tokens["refresh_token"]
     again = await client.post(f"{AUTH}/refresh", json={"refresh_token": tokens["refresh_token"]})
-    assert (again.status_code, again.json()["code"]) == (401, "invalid_refresh_token")
+    assert (again.status_code, again.json()["code"]) == (409, "already_refreshed")
 
 
 async def test_signing_out_ends_both_tokens_at_once(client: httpx2.AsyncClient, reader: Person) -> None:

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import func, select, update
 
-from app.auth import service as auth
 from app.auth.models import Session
+from app.auth.service import sessions as auth
 from app.core import job_runs
 from app.core.config import Settings
 from app.core.db import Database
@@ -21,6 +21,7 @@ from app.jobs import runner, scheduler, sessions
 from app.jobs.failures import JobFailed
 from app.jobs.registry import Job, Work
 from app.jobs.schedule import Every
+from app.users.models import User
 from tests.integration.notifications.outbox import add_reader
 
 pytestmark = pytest.mark.anyio
@@ -213,10 +214,11 @@ async def test_four_purges_at_once_delete_every_expired_session_once(
     now = datetime.now(UTC)
     reader_id = await add_reader(database)
     async with database.transaction() as session:
+        reader = await session.get_one(User, reader_id)
         for number in range(250):
             await auth.open_session(
                 session,
-                user_id=reader_id,
+                user=reader,
                 signer=TokenSigner(settings),
                 life=timedelta(hours=1 if number < 25 else -1),
                 now=now,

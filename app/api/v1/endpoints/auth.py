@@ -1,20 +1,42 @@
-"""Signing in over HTTP."""
+"""Signing in and out over HTTP, and the account that is signed in."""
 
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.security import OAuth2PasswordRequestForm
 
-from app.api.deps import CurrentDatabase, CurrentSettings, Now, OptionalIfMatch, Reading, SignedIn, Signer, Writing
+from app.api.credentials import authenticate, check_own_password, open_session
+from app.api.deps import (
+    CurrentDatabase,
+    CurrentLimits,
+    CurrentSettings,
+    FromDevice,
+    FromHost,
+    Letters,
+    Now,
+    OptionalIfMatch,
+    PersonRequired,
+    Reading,
+    ScopeTooNarrow,
+    SignedIn,
+    SignedInPerson,
+    Signer,
+    Writing,
+)
 from app.api.errors import problems
-from app.auth import service as auth
-from app.auth.schemas import Credentials, RefreshRequest, Registration, TokenPair
+from app.auth.passwords import PasswordTooCommon, PasswordTooPersonal
+from app.auth.schemas import (
+    Confirmation,
+    Credentials,
+    MailSent,
+    RefreshRequest,
+    Registration,
+    TokenPair,
+)
+from app.auth.service import accounts, gate, sessions
 from app.branches import service as branches
-from app.core.config import Settings
-from app.core.db import Database
-from app.core.errors import Unauthorized
-from app.core.security import TokenSigner, hash_password, verify_password
+from app.core.errors import AppError, Unauthorized
+from app.core.security import hash_password
 from app.core.versioning import VersionChanged, etag
 from app.users import queries as user_queries
 from app.users import service as users
@@ -26,51 +48,117 @@ router = APIRouter(prefix="/auth", tags=["auth"])
 @router.post(
     "/register",
     status_code=status.HTTP_201_CREATED,
-    responses=problems(users.EmailTaken, auth.RegistrationClosed),
+    responses={
+        **problems(
+            users.EmailTaken,
+            accounts.RegistrationClosed,
+            PasswordTooCommon,
+            PasswordTooPersonal,
+            gate.TooManyRegistrations,
+            gate.TooManyMails,
+        ),
+        202: {"model": MailSent, "description": "REGISTRATION=verified: a mail tells the rest"},
+    },
 )
-async def register(data: Registration, settings: CurrentSettings, database: CurrentDatabase, now: Now) -> UserRead:
-    """Make a reader's account with a card; sign in at once."""
+async def register(
+    data: Registration,
+    settings: CurrentSettings,
+    database: CurrentDatabase,
+    mailer: Letters,
+    limits: CurrentLimits,
+    host: FromHost,
+    now: Now,
+    response: Response,
+) -> UserRead | MailSent:
+    """Make a reader's account with a card and sign in at once; or, if the library verifies addresses, ask by mail."""
     if settings.registration == "closed":
-        raise auth.RegistrationClosed
+        raise accounts.RegistrationClosed
+    accounts.check_password(data.password, email=data.email, full_name=data.full_name, library=settings.project_name)
+    if settings.registration == "open":
+        await gate.admit_registration(limits, host=host)
+        password_hash = await hash_password(data.password)
+        async with database.transaction() as session:
+            user = await accounts.register(session, data=data, password_hash=password_hash, now=now)
+            made = await users.read(session, user)
+        await gate.registration_succeeded(limits, host=host)
+        return made
+    is_mail_due = await gate.admit_mail(limits, email=data.email, host=host)
     password_hash = await hash_password(data.password)
-    async with database.transaction() as session:
-        user = await auth.register(session, data=data, password_hash=password_hash, now=now)
-        return await users.read(session, user)
+    if is_mail_due:
+        async with database.transaction() as session:
+            await accounts.ask_to_register(session, data=data, password_hash=password_hash, mailer=mailer, now=now)
+    response.status_code = status.HTTP_202_ACCEPTED
+    return MailSent(status="mail_sent")
 
 
-@router.post("/login", responses=problems(auth.WrongCredentials))
+@router.post("/login", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
 async def login(
-    data: Credentials, settings: CurrentSettings, database: CurrentDatabase, signer: Signer, now: Now
+    data: Credentials,
+    settings: CurrentSettings,
+    database: CurrentDatabase,
+    signer: Signer,
+    device: FromDevice,
+    limits: CurrentLimits,
+    host: FromHost,
+    now: Now,
 ) -> TokenPair:
     """Exchange address and password for an access token and a refresh token."""
-    return await _sign_in(data, settings, database, signer, now)
+    user = await authenticate(data, database, limits, host)
+    return await open_session(user, settings, database, signer, device, now)
 
 
-@router.post("/token", responses=problems(auth.WrongCredentials))
+@router.post("/token", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
 async def login_form(
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
     settings: CurrentSettings,
     database: CurrentDatabase,
     signer: Signer,
+    device: FromDevice,
+    limits: CurrentLimits,
+    host: FromHost,
     now: Now,
 ) -> TokenPair:
     """The same for OAuth2's password form, which the interactive documentation uses."""
-    return await _sign_in(Credentials(email=form.username, password=form.password), settings, database, signer, now)
+    user = await authenticate(Credentials(email=form.username, password=form.password), database, limits, host)
+    return await open_session(user, settings, database, signer, device, now)
 
 
-@router.post("/refresh", responses=problems(auth.InvalidRefreshToken))
-async def refresh(data: RefreshRequest, session: Writing, signer: Signer, now: Now) -> TokenPair:
-    """Exchange the refresh token for a new pair; each refresh token works once."""
-    return await auth.refresh(session, refresh_token=data.refresh_token, signer=signer, now=now)
+@router.post("/refresh", responses=problems(sessions.InvalidRefreshToken, sessions.AlreadyRefreshed))
+async def refresh(
+    data: RefreshRequest, database: CurrentDatabase, signer: Signer, mailer: Letters, now: Now
+) -> TokenPair:
+    """Exchange the refresh token for a new pair; each works once, and a spent one ends its session."""
+    async with database.transaction() as session:
+        result = await sessions.refresh(
+            session, refresh_token=data.refresh_token, signer=signer, mailer=mailer, now=now
+        )
+    if isinstance(result, AppError):
+        raise result
+    return result
 
 
-@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=problems(Unauthorized))
-async def logout(session: Writing, who: SignedIn) -> None:
+@router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=problems(Unauthorized, PersonRequired))
+async def logout(session: Writing, who: SignedInPerson) -> None:
     """End this session; its tokens stop working at once."""
-    await auth.close_session(session, session_id=who.session_id)
+    await sessions.close_session(session, session_id=who.session_id)
 
 
-@router.get("/me", responses=problems(Unauthorized))
+@router.post(
+    "/confirm",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=problems(Unauthorized, PersonRequired, accounts.WrongPassword, gate.TooManyLogins),
+)
+async def confirm(
+    data: Confirmation, database: CurrentDatabase, who: SignedInPerson, limits: CurrentLimits, now: Now
+) -> None:
+    """Prove again that it is you, by the password; good for a quarter of an hour of dangerous actions."""
+    await check_own_password(data.password, who.user_id, database, limits)
+    async with database.transaction() as session:
+        assert who.session_id is not None
+        await sessions.confirm(session, session_id=who.session_id, has_second_factor=False, now=now)
+
+
+@router.get("/me", responses=problems(Unauthorized, ScopeTooNarrow))
 async def get_me(session: Reading, who: SignedIn, response: Response) -> UserRead:
     """The account that is signed in."""
     user = await user_queries.find(session, who.user_id)
@@ -80,7 +168,7 @@ async def get_me(session: Reading, who: SignedIn, response: Response) -> UserRea
     return await users.read(session, user)
 
 
-@router.patch("/me", responses=problems(Unauthorized, VersionChanged, branches.UnknownBranch))
+@router.patch("/me", responses=problems(Unauthorized, ScopeTooNarrow, VersionChanged, branches.UnknownBranch))
 async def update_me(
     data: UserUpdate, session: Writing, who: SignedIn, if_match: OptionalIfMatch, response: Response
 ) -> UserRead:
@@ -91,16 +179,3 @@ async def update_me(
     user = await users.change(session, user_id=who.user_id, changes=changes, if_match=if_match)
     response.headers["ETag"] = etag(user.version)
     return user
-
-
-async def _sign_in(
-    data: Credentials, settings: Settings, database: Database, signer: TokenSigner, now: Now
-) -> TokenPair:
-    """Verify outside any transaction: hashing takes long, and no connection should wait for it."""
-    async with database.reading() as session:
-        user = await user_queries.by_email(session, data.email)
-    if not await verify_password(data.password, user.password_hash if user else None) or user is None:
-        raise auth.WrongCredentials
-    life = timedelta(days=settings.refresh_token_expire_days)
-    async with database.transaction() as session:
-        return await auth.open_session(session, user_id=user.id, signer=signer, life=life, now=now)

@@ -1,0 +1,154 @@
+"""One request and its answer at the ASGI level: bounds on what comes in, the headers of what goes out."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import structlog
+import uuid_utils
+
+from app.core.errors import PROBLEM_MEDIA_TYPE, AppError, BadRequest, TooLarge, encode_problem, problem_document
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES: Final = 1_000_000
+REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+# On every answer, errors too. A page that a browser renders (the docs) replaces the policy with its own; nothing else
+# is ever rendered. X-XSS-Protection is left out: the filter that it steered was removed from browsers, and while it was
+# there it could be made to disable parts of a page.
+SECURITY_HEADERS: Final[dict[bytes, bytes]] = {
+    b"cache-control": b"no-store",  # unless an endpoint says that its answer may be kept
+    b"x-content-type-options": b"nosniff",
+    b"x-frame-options": b"DENY",
+    b"referrer-policy": b"no-referrer",
+    b"content-security-policy": b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"permissions-policy": b"camera=(), geolocation=(), microphone=(), payment=(), usb=(), browsing-topics=()",
+}
+# Over TLS only: without it a browser ignores the header, and a stranger on the line could plant or strip it.
+STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
+
+
+class MalformedLength(BadRequest):
+    code, detail = "malformed_length", "Content-Length isn't a number."
+
+
+class SlowBody(AppError):
+    status, code, detail = 408, "slow_body", "The body didn't arrive in time."
+
+
+class Exchange:
+    """One request and its answer: counts what comes in, completes the headers of what goes out.
+
+    `headers` are those that the shell adds to the answer, whatever it will be.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = time.perf_counter()
+        self.scope = scope
+        # One spelling inside: `/x/` is `/x`, without a redirect.
+        if len(scope["path"]) > 1:
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        # HEAD is GET whose body is kept back, on every route.
+        self._is_head = scope["method"] == "HEAD"
+        if self._is_head:
+            scope["method"] = "GET"
+        self.request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = self.request_id
+        self.status = 500
+        self._receive = receive
+        self._send = send
+        self.headers: Headers = []
+        self.is_receiving = False
+        self._idle_seconds: float | None = None
+        self._limit_bytes = MAX_BODY_BYTES
+        self._received_bytes = 0
+        self._is_started = False
+
+    def limit_body(self, limit_bytes: int) -> None:
+        """Refuse at once a body that is announced too large, and stop one that turns out so."""
+        self._limit_bytes = limit_bytes
+        announced = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"0")
+        if not announced.isdigit():
+            raise MalformedLength
+        if int(announced) > limit_bytes:
+            raise TooLarge(limit_bytes=limit_bytes)
+
+    def idle_limit(self, seconds: float) -> None:
+        """Give up on a body of which nothing has come for so long."""
+        self._idle_seconds = seconds
+
+    async def receive(self) -> Message:
+        self.is_receiving = True
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise SlowBody from None
+        self.is_receiving = False
+        self._received_bytes += len(message.get("body", b""))
+        if self._is_too_large:
+            raise TooLarge(limit_bytes=self._limit_bytes)
+        return message
+
+    @property
+    def _is_too_large(self) -> bool:
+        return self._received_bytes > self._limit_bytes
+
+    async def send(self, message: Message) -> None:
+        if self._is_too_large and not self._is_started:
+            # The framework took the exception of `receive` for a malformed body; this is the true answer.
+            await self.fail(TooLarge(limit_bytes=self._limit_bytes))
+        elif message["type"] == "http.response.start":
+            await self._start(message)
+        elif not self._is_too_large:
+            await self._send({**message, "body": b""} if self._is_head else message)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer with the problem document of `error`, if nothing has been sent yet."""
+        refusal = error if isinstance(error, AppError) else AppError()
+        if refusal is not error:
+            log.error("unhandled_exception", exc_info=error)
+        if self._is_started:
+            return
+        document = problem_document(
+            refusal.status, refusal.code, str(refusal), request_id=self.request_id, **refusal.facts
+        )
+        body = encode_problem(document)
+        headers = [
+            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
+        ]
+        if isinstance(refusal, TooLarge | SlowBody):
+            headers.append((b"connection", b"close"))
+        await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
+
+    async def _start(self, message: Message) -> None:
+        self._is_started = True
+        self.status = message["status"]
+        headers: Headers = list(message.get("headers", []))
+        present = {name for name, _ in headers}
+        headers += [item for item in SECURITY_HEADERS.items() if item[0] not in present]
+        if self.scope.get("scheme") == "https":
+            headers.append(STRICT_TRANSPORT)
+        headers += self.headers
+        headers.append((b"x-request-id", self.request_id.encode()))
+        await self._send({**message, "headers": headers})
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex

@@ -1,0 +1,71 @@
+"""Lanes: how many requests of a kind are worked on at once, how long one may take, how large its body may be.
+
+What does not fit into its lane is told so at once (503, Retry-After): a queue would only make everybody late. Signing
+in and the desk have lanes of their own, which a rush on the catalogue can't fill.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from app.core.config import Settings
+from app.core.errors import Unavailable
+from app.core.exchange import MAX_BODY_BYTES
+
+DEADLINE_SECONDS: Final = 8.0
+IDLE_SECONDS: Final = 15.0
+
+
+class Overloaded(Unavailable):
+    code, detail = "overloaded", "The library is very busy just now; try again in a moment."
+
+
+@dataclass(slots=True)
+class Lane:
+    """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body."""
+
+    width: int
+    deadline_seconds: float | None = DEADLINE_SECONDS
+    idle_seconds: float = IDLE_SECONDS
+    body_bytes: int = MAX_BODY_BYTES
+    busy: int = 0
+
+
+class Lanes:
+    """Which lane a path goes by."""
+
+    def __init__(self, settings: Settings) -> None:
+        root = settings.api_v1_str
+        self._general = Lane(settings.max_concurrency)
+        sign_in, desk = Lane(settings.max_concurrency), Lane(settings.max_concurrency)
+        transfer = Lane(settings.max_concurrency, deadline_seconds=None, body_bytes=settings.max_upload_size)
+        stream = Lane(settings.max_concurrency * 10, deadline_seconds=None)
+        self._by_path = {f"{root}/books/availability/stream": stream, f"{root}/books/export": transfer}
+        self._by_resource = {
+            f"{root}/auth": sign_in,
+            f"{root}/loans": desk,
+            f"{root}/returns": desk,
+            f"{root}/desk": desk,
+            f"{root}/uploads": transfer,
+        }
+        self._resource_parts = root.count("/") + 2
+
+    @contextmanager
+    def of(self, path: str) -> Iterator[Lane]:
+        """The lane of a path, taken while the block runs.
+
+        Raises:
+            Overloaded: it is full.
+        """
+        lane = self._by_path.get(path) or self._by_resource.get(self._resource(path), self._general)
+        if lane.busy >= lane.width:
+            raise Overloaded
+        lane.busy += 1
+        try:
+            yield lane
+        finally:
+            lane.busy -= 1
+
+    def _resource(self, path: str) -> str:
+        return "/".join(path.split("/", self._resource_parts)[: self._resource_parts])
