@@ -105,7 +105,7 @@ def settings(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> It
         return
     url, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
     name = f"test_{uuid4().hex}"
-    asyncio.run(_administer(url, f"CREATE DATABASE {name} TEMPLATE {template}"))
+    asyncio.run(_administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
     yield _settings(tmp_path, database_url=f"{url}/{name}")
     asyncio.run(_administer(url, f"DROP DATABASE {name} WITH (FORCE)"))
 

@@ -77,9 +77,10 @@ async def add_many(
     """
     rows = [
         data.model_dump(exclude={"branch"})
-        | {"version": 1, "book_id": book_id, "branch_id": data.branch or branch_id}
+        | {"version": 1, "book_id": book_id, "branch_id": home, "at_branch_id": home}
         | {"status": CopyStatus.AVAILABLE, "created_at": now}
         for book_id, data in copies
+        for home in (data.branch or branch_id,)
     ]
     if not rows:
         return

@@ -15,7 +15,7 @@ from app.core.config import Environment, Settings
 from app.core.middleware import Endpoints
 from app.main import create_app
 from tests.conftest import SECRET
-from tests.house.source import ROOT, documents
+from tests.house.source import ROOT, documents, modules
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE = re.compile(r"(?:^|[`\s])make ([a-z][a-z-]*)(?=[`\s.,;:)]|$)", re.MULTILINE)
@@ -137,3 +137,9 @@ def test_a_decision_is_one_page_that_says_what_was_refused(path: Path) -> None:
     assert len(lines) <= PAGE_LINES, f"{len(lines)} lines: a decision is one page"
     assert max(map(len, lines)) <= 120
     assert [title for level, title in headings_of(path) if level == "##"] == PARTS
+
+
+def test_every_document_that_the_code_names_exists() -> None:
+    for module in modules("app", "alembic", "scripts", ".ci"):
+        for name in re.findall(r"docs/[\w/.-]+\.md", module.text):
+            assert (ROOT / name).exists(), f"{module.path} names {name}"

@@ -13,8 +13,6 @@ from tests.house.source import ROOT, modules
 EXAMPLE = ROOT / ".env.example"
 LINE = re.compile(r"#([A-Z][A-Z0-9_]*)=(.*)")
 READERS = {"settings", "_settings"}
-# The zone of branches without one of their own: the rulebook's due dates ask for it, loans will hand it over.
-AWAITED = {"timezone"}
 # Where else the environment is touched: prometheus_client looks there, and `serve` passes options on to its workers.
 TOUCHES_ENVIRONMENT = {"app/core/config.py", "app/core/metrics.py", "app/commands/serve.py"}
 
@@ -62,9 +60,8 @@ def test_every_setting_is_read_by_the_code() -> None:
         and isinstance(node.ctx, ast.Load)
         and ast.unparse(node.value).rpartition(".")[2] in ({"self"} if module.path == "app/core/config.py" else READERS)
     }
-    unread = {name for name in Settings.model_fields if name not in read}
-    assert unread <= AWAITED, f"nothing reads {sorted(unread - AWAITED)}: use them, or take them out"
-    assert unread == AWAITED, f"{sorted(AWAITED - unread)} are read now: take them off the list"
+    unread = sorted(name for name in Settings.model_fields if name not in read)
+    assert not unread, f"nothing reads {unread}: use them, or take them out"
 
 
 def test_the_environment_is_read_in_one_place() -> None:
