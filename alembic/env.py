@@ -12,14 +12,18 @@ from app.books import models as books
 from app.branches import models as branches
 from app.charges import models as charges
 from app.copies import models as copies
+from app.core import job_runs
 from app.core.db import Base
 from app.idempotency import models as idempotency
 from app.loans import models as loans
+from app.notifications import models as notifications
 from app.policies import models as policies
 from app.users import models as users
 
 # Imported so that Base.metadata knows every table.
-FEATURES = (audit, auth, bookings, books, branches, charges, copies, idempotency, loans, policies, users)
+FEATURES = (
+    audit, auth, bookings, books, branches, charges, copies, idempotency, job_runs, loans, notifications, policies, users,
+)  # fmt: skip
 MIGRATION_LOCK = 7_301_550_612
 FULL_TEXT = ("book_terms", "ix_book_terms")
 

@@ -19,6 +19,7 @@ from app.core.errors import SettingsError
 from app.core.logging import configure_logging
 from app.core.middleware import Application, Endpoints, Shell
 from app.core.security import TokenSigner
+from app.jobs import scheduler
 
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
 
@@ -63,8 +64,9 @@ def build_api(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
-    api.state.has_started = True
-    yield
+    async with scheduler.beside(api.state.database, api.state.settings):
+        api.state.has_started = True
+        yield
     await api.state.database.close()
 
 

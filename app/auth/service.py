@@ -114,6 +114,22 @@ async def close_sessions(session: AsyncSession, *, user_id: UUID) -> None:
     await session.execute(delete(Session).where(Session.user_id == user_id))
 
 
+async def purge(session: AsyncSession, *, now: datetime, limit: int) -> int:
+    """Delete sessions that have expired, `limit` at most; gives how many. Concurrent callers share the work."""
+    expired = (
+        select(Session.id)
+        .where(Session.expires_at <= now)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("expired")
+    )
+    deleted = await session.scalars(
+        delete(Session).where(Session.id.in_(select(expired.c.id))).returning(Session.id),
+        execution_options={"synchronize_session": False},
+    )
+    return len(deleted.all())
+
+
 async def identify(session: AsyncSession, *, token: str, signer: TokenSigner, now: datetime) -> Identity:
     """Who the bearer of an access token is, with the role that he has now.
 

@@ -28,6 +28,7 @@ PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secre
 MIN_SECRET_CHARACTERS = 32
 MIN_DISTINCT_CHARACTERS = 10
 GUARDED_NAME_LETTERS = 8
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -66,7 +67,16 @@ class Settings(BaseSettings):
     refresh_token_expire_days: int = Field(30, ge=1, le=365)
     registration: Literal["open", "closed"] = "open"
 
-    allowed_hosts: Words = ("localhost", "127.0.0.1", "::1")
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_user: str = ""
+    smtp_password: SecretStr | None = None
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    email_from: str = Field("library@localhost", pattern=r"^[^\s@<>]+@[^\s@<>]+$")
+    email_from_name: str = Field("", pattern=r"^[^\x00-\x1f\x7f]*$")
+    scheduler_enabled: bool = True
+
+    allowed_hosts: Words = LOOPBACK
     forwarded_allow_ips: Words = ("127.0.0.1", "::1")
     docs_enabled: bool = True
     metrics_enabled: bool = True
@@ -146,6 +156,16 @@ class Settings(BaseSettings):
                 raise ValueError("ALLOWED_HOSTS must name the hosts in production, not '*'")
             if "*" in self.forwarded_allow_ips:
                 raise ValueError("FORWARDED_ALLOW_IPS must name the proxy's addresses in production, not '*'")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_fits_together(self) -> Self:
+        if bool(self.smtp_user) != bool(self.smtp_password):
+            raise ValueError("SMTP_USER and SMTP_PASSWORD belong together; set both or neither")
+        if self.smtp_password and self.smtp_tls == "none" and self.smtp_host not in LOOPBACK:
+            raise ValueError("SMTP_TLS=none would send SMTP_PASSWORD readable over the network; use starttls or tls")
+        if self.smtp_host and self.email_from.endswith("@localhost"):
+            raise ValueError("EMAIL_FROM must be set when SMTP_HOST is: an address that the mail server may send for")
         return self
 
     @property

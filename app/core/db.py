@@ -127,6 +127,23 @@ class is_settled(FunctionElement[bool]):  # noqa: N801  # used like an SQL funct
     inherit_cache = True
 
 
+class database_clock(FunctionElement[datetime]):  # noqa: N801  # used like an SQL function
+    """What time the database's machine has: one clock for all processes, however far theirs are apart."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(database_clock, "postgresql")
+def _clock_on_postgres(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(database_clock)
+def _clock_elsewhere(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
 @compiles(transaction_number, "postgresql")
 def _number_on_postgres(_element: transaction_number, _compiler: SQLCompiler, **_options: Any) -> str:
     return "(pg_current_xact_id()::text::bigint)"

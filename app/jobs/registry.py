@@ -1,0 +1,41 @@
+"""The jobs: what the library does by the clock.
+
+A new one is an async function `(database, settings, now) -> counts` that may be killed anywhere and run four times at
+once without doing anything twice (compare-and-swap, docs/adr/0011-jobs.md), and a line in JOBS. The scheduler,
+`library job` and the metrics take it from there.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Final
+
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.schemas import JsonObject
+from app.jobs import notices, sessions
+from app.jobs.schedule import Daily, Every, Schedule
+
+Work = Callable[[Database, Settings, datetime], Awaitable[JsonObject]]
+
+MAX_SECONDS: Final = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`work` gives counts of what it did and is cancelled after `max_seconds`; `summary` is its line of help."""
+
+    name: str
+    schedule: Schedule
+    work: Work
+    summary: str
+    max_seconds: int = MAX_SECONDS
+
+
+JOBS: Final = {
+    job.name: job
+    for job in (
+        Job("send_notices", Every(30), notices.send, "Send readers what they are to be told."),
+        Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),
+    )
+}
