@@ -6,7 +6,8 @@ With several processes PROMETHEUS_MULTIPROC_DIR must be set, exist and be empty 
 
 import os
 import time
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Protocol
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -18,6 +19,8 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 
 LATENCY_BUCKETS: Final = (
@@ -47,13 +50,24 @@ db_connections = Gauge("db_connections", "Database connections in use", multipro
 _QUERY_TYPES: Final = frozenset({"select", "insert", "update", "delete", "begin", "with"})
 
 
-def exposition() -> bytes:
+class JobFigures(Protocol):
+    """What the database knows of a job's runs, whichever process ran it."""
+
+    name: Any
+    last_success_at: Any
+    duration_seconds: Any
+    totals: Any
+
+
+def exposition(jobs: Iterable[JobFigures] = ()) -> bytes:
     """All metrics in Prometheus' text format; of all processes where there are several."""
+    of_jobs = CollectorRegistry()
+    of_jobs.register(_Jobs(jobs))
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return generate_latest(REGISTRY) + generate_latest(of_jobs)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs has no types
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(of_jobs)
 
 
 def forget_process(pid: int) -> None:
@@ -68,6 +82,29 @@ def observe_engine(engine: Engine) -> None:
     event.listen(engine, "after_cursor_execute", _record_duration)
     event.listen(engine, "checkout", lambda *_: db_connections.inc())
     event.listen(engine, "checkin", lambda *_: db_connections.dec())
+
+
+class _Jobs(Collector):
+    """The metrics that come from the table of job runs."""
+
+    def __init__(self, jobs: Iterable[JobFigures]) -> None:
+        self._jobs = list(jobs)
+
+    def collect(self) -> Iterator[Metric]:
+        success = GaugeMetricFamily("job_last_success_timestamp_seconds", "When a job last succeeded", labels=["job"])
+        duration = GaugeMetricFamily("job_duration_seconds", "How long a job's last run took", labels=["job"])
+        notices = CounterMetricFamily(
+            "notices_sent_total", "Notices by kind and what became of them", labels=["kind", "result"]
+        )
+        for job in self._jobs:
+            if job.last_success_at is not None:
+                success.add_metric([job.name], job.last_success_at.timestamp())
+            if job.duration_seconds is not None:
+                duration.add_metric([job.name], job.duration_seconds)
+            if job.name == "send_notices":
+                for outcome, count in job.totals.items():
+                    notices.add_metric(outcome.split(" "), count)
+        yield from (success, duration, notices)
 
 
 def _note_start(_connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: Any) -> None:

@@ -5,7 +5,7 @@ import hmac
 import ipaddress
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -14,9 +14,10 @@ from pydantic import BaseModel
 
 from app.api.deps import CurrentSettings, Who
 from app.auth.permissions import Permission
-from app.core import metrics
+from app.core import job_runs, metrics
 from app.core.config import Settings
 from app.core.errors import Forbidden, NotFound
+from app.core.job_runs import JobRun
 from app.core.revision import is_pending
 
 router = APIRouter(tags=["health"])
@@ -24,6 +25,7 @@ router = APIRouter(tags=["health"])
 State = Literal["healthy", "warning", "critical", "unhealthy"]
 _ORDER: Final[tuple[State, ...]] = ("healthy", "warning", "critical", "unhealthy")
 PROBE_TIMEOUT_SECONDS: Final = 2.0
+SCRAPE_TIMEOUT_SECONDS: Final = 1.0
 DISK_WARNING_FREE: Final = 0.15
 DISK_CRITICAL_FREE: Final = 0.05
 MEMORY_WARNING_FREE: Final = 0.10
@@ -100,7 +102,18 @@ async def prometheus(request: Request, settings: CurrentSettings) -> Response:
     """Prometheus' text format, for scrapers on this machine or its private network, or with METRICS_TOKEN."""
     if not settings.metrics_enabled or not _is_operator(request, settings, private=True):
         raise NotFound
-    return Response(await asyncio.to_thread(metrics.exposition), media_type=metrics.MEDIA_TYPE)
+    return Response(
+        await asyncio.to_thread(metrics.exposition, await _job_runs(request)), media_type=metrics.MEDIA_TYPE
+    )
+
+
+async def _job_runs(request: Request) -> Collection[JobRun]:
+    """None without the database: the metrics of the process itself still count."""
+    try:
+        async with asyncio.timeout(SCRAPE_TIMEOUT_SECONDS), request.app.state.database.reading() as session:
+            return (await job_runs.last_runs(session)).values()
+    except Exception:  # noqa: BLE001  # whatever a database throws
+        return ()
 
 
 async def _database_errors(request: Request) -> list[str]:
