@@ -1,7 +1,7 @@
 """Notices, an outbox of what readers are to be told; the runs of jobs.
 
 Revision: 0024
-Revises: 0021
+Revises: 0023
 
 Expand first, contract in a later release: the old code must run against this schema. The environment sets
 lock_timeout; keep statements that lock a table short.
@@ -13,7 +13,7 @@ from alembic import op
 from app.core.db import Document, Key, UtcDateTime
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 

@@ -90,7 +90,7 @@ def compose(settings: Settings, letter: Letter, *, identity: str, now: datetime)
     """
     message = EmailMessage(policy=SMTP)
     sender = one_line(settings.email_from_name or settings.project_name)
-    message["From"] = Address(display_name=sender, addr_spec=settings.email_from)
+    message["From"] = _address(settings.email_from, sender)
     message["To"] = _address(letter.to)
     message["Subject"] = shortened(one_line(letter.subject), SUBJECT_CHARACTERS)
     message["Date"] = format_datetime(now.astimezone(UTC))
@@ -246,12 +246,16 @@ class Mailer:
         await carrier.deliver(message)
 
 
-def _address(email: str) -> Address:
+def _address(email: str, display_name: str = "") -> Address:
     local, _, domain = email.rpartition("@")
     try:
-        return Address(username=local, domain=domain.encode("idna").decode())
-    except (ValueError, IndexError):
-        raise Refused("the address can't be one") from None
+        ascii_domain = domain.encode("idna").decode()
+        address = Address(display_name, username=local, domain=ascii_domain)
+    except ValueError:
+        address = None
+    if address is None or not local or not domain or any(character.isspace() for character in email):
+        raise Refused("the address can't be one")
+    return address
 
 
 def _client(settings: Settings) -> aiosmtplib.SMTP:
