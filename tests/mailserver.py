@@ -68,7 +68,7 @@ def mail_server(port: int | None = None, tls: ssl.SSLContext | None = None, **op
         controller.stop()
 
 
-def sending_to(settings: Settings, port: int, **changes: Any) -> Settings:
+def sending_to(settings: Settings, port: int, /, **changes: Any) -> Settings:
     """Settings of a service that sends its mail to a server on this machine."""
     mail = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_tls": "none", "email_from": "desk@library.test"}
     return settings.model_copy(update=mail | {"public_url": "https://library.test"} | changes)

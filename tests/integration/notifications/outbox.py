@@ -16,7 +16,7 @@ from app.notifications.models import Kind, Notice
 from app.users import service as users
 from app.users.models import Role
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 PAYLOAD: dict[str, str | int | date] = {"title": "Dune", "branch": "Main library", "pickup_until_on": date(2026, 12, 4)}
 
 
