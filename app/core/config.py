@@ -22,12 +22,12 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app import __version__
 from app.core.errors import SettingsError
+from app.core.misspelling import meant_by
 
 ENV_FILE = Path("library.env")
 PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secret", "your_secret", "example")
 MIN_SECRET_CHARACTERS = 32
 MIN_DISTINCT_CHARACTERS = 10
-GUARDED_NAME_LETTERS = 8
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -269,30 +269,11 @@ def provenance() -> dict[str, str]:
 
 
 def _refuse_near_misses(environ: Mapping[str, str]) -> None:
-    """An environment name one edit from a setting of eight letters or more is a typo (product.md §1)."""
     known = {name.upper() for name in Settings.model_fields}
     known |= {f"{name}_FILE" for name in known}
     for name in environ:
-        if name.upper() in known:
-            continue
-        for setting in difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.8):
-            letters = sum(character.isalpha() for character in setting)
-            if letters >= GUARDED_NAME_LETTERS and is_one_edit_apart(name.upper(), setting):
-                raise SettingsError(f"{name} is set, but there is no such setting; did you mean {setting}?")
-
-
-def is_one_edit_apart(left: str, right: str) -> bool:
-    """Whether one insertion, deletion, replacement or swap of neighbours turns one word into the other."""
-    if left == right or abs(len(left) - len(right)) > 1:
-        return False
-    start = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
-    rest_left, rest_right = left[start:], right[start:]
-    return (
-        rest_left[1:] == rest_right[1:]
-        or rest_left[1:] == rest_right
-        or rest_left == rest_right[1:]
-        or (rest_left[:2] == rest_right[:2][::-1] and rest_left[2:] == rest_right[2:])
-    )
+        if meant := meant_by(name.upper(), known):
+            raise SettingsError(f"{name} is set, but there is no such setting; did you mean {meant}?")
 
 
 def _sentence(problem: dict[str, Any]) -> str:

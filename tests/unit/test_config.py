@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from app.commands import masks
-from app.core.config import Settings, is_one_edit_apart, load_settings, provenance
+from app.core.config import Settings, load_settings, provenance
 from app.core.errors import SettingsError
+from app.core.misspelling import is_one_edit_apart
 
 EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 LETTERS = st.text("ABCDE_", min_size=1, max_size=12)
