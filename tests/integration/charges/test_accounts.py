@@ -144,6 +144,16 @@ async def test_more_than_is_owed_is_refused_and_nothing_is_written(debtor: Debto
         assert list(await session.scalars(select(Event))) == []
 
 
+async def test_a_payment_that_is_sent_again_is_taken_once(debtor: Debtor, librarian: Person) -> None:
+    await debtor.owes(500)
+    body, headers = {"amount_minor": 200}, {"Idempotency-Key": "till-1-receipt-77"}
+    first = await librarian.client.post(f"{debtor.url}/payments", json=body, headers=headers)
+    again = await librarian.client.post(f"{debtor.url}/payments", json=body, headers=headers)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert [entry.kind for entry in await debtor.entries()] == ["charge", "payment"]
+
+
 async def test_a_credit_is_paid_out_once(debtor: Debtor, librarian: Person) -> None:
     charge_id = await debtor.owes(2_000)
     await librarian.client.post(f"{debtor.url}/payments", json={"amount_minor": 2_000})
