@@ -55,7 +55,7 @@ async def count(database: Database) -> tuple[int, int]:
         (b"<!DOCTYPE html><html><body>404</body></html>", opening.FileIsHtml),
         (b"\xef\xbb\xbf<html>", opening.FileIsHtml),
         (b"%PDF-1.7 and the rest", reading.UnknownFormat),
-        (gzip.compress(b""), opening.FileEmpty),
+        (gzip.compress(b"", mtime=0), opening.FileEmpty),
         (lzma.compress(b"<html>")[:-20], opening.ArchiveBroken),
     ],
 )
