@@ -1,13 +1,12 @@
 """`library catalog`: what is done to the whole catalogue at once."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -31,7 +30,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one line f
 
 @app.callback()
 def catalog() -> None:
-    """Take books in, give them out, rebuild what finds them."""
+    """Take books in, rebuild what finds them."""
 
 
 @app.command()
@@ -64,7 +63,7 @@ def import_(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Take records in. A file taken in twice adds nothing; one interrupted is completed by taking it in again.
+    """Take records in. A file taken in twice adds nothing; one interrupted is completed by taking it in again.
 
     \b
     Examples:
@@ -78,17 +77,9 @@ def import_(
             write = stack.enter_context(_report_to(report)) if report else _nowhere
             return [await _import_file(database, path, options, write, as_json=as_json) for path in files]
 
-    outcomes = asyncio.run(_with_database(work))
+    outcomes = opened.run(load_settings(), work)
     if any(outcome.problem for outcome in outcomes):
         raise typer.Exit(1)
-
-
-async def _with_database(work: Callable[[Database], Any]) -> Any:
-    database = Database(load_settings())
-    try:
-        return await work(database)
-    finally:
-        await database.close()
 
 
 async def _import_file(
