@@ -26,6 +26,8 @@ has_postgres() {
   return 1
 }
 
+has_redis() { command -v redis-server >/dev/null; }
+
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
@@ -33,6 +35,7 @@ has_curl() { command -v curl >/dev/null; }
 needs="
   has_venv      python3-venv
   has_postgres  postgresql
+  has_redis     redis-server
   has_curl      curl
 "
 
