@@ -1,7 +1,7 @@
 """The jobs: what the library does by the clock.
 
 A new one is an async function `(database, settings, now) -> counts` that may be killed anywhere and run four times at
-once without doing anything twice (compare-and-swap, docs/adr/0011-jobs.md), and a line in JOBS. The scheduler,
+once without doing anything twice (compare-and-swap, docs/adr/0011-scheduler.md), and a line in JOBS. The scheduler,
 `library job` and the metrics take it from there.
 """
 
