@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
@@ -122,7 +122,9 @@ async def list_import_records(
 
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-_FILES = {200: {"description": "The file", "content": dict.fromkeys(exporting.MEDIA_TYPES.values(), _FILE)}}
+_FILES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": dict.fromkeys(exporting.MEDIA_TYPES.values(), _FILE)}
+}
 
 
 @router.get(
