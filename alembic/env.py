@@ -15,6 +15,7 @@ from app.copies import models as copies
 from app.core import job_runs
 from app.core.db import Base
 from app.idempotency import models as idempotency
+from app.imports import models as imports
 from app.loans import models as loans
 from app.notifications import models as notifications
 from app.policies import models as policies
@@ -30,6 +31,7 @@ FEATURES = (
     charges,
     copies,
     idempotency,
+    imports,
     job_runs,
     loans,
     notifications,

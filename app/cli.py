@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "serve": ("app.commands.serve:app", "Answer requests."),
     "migrate": ("app.commands.migrate:app", "Bring the database to the schema that this release needs."),
     "user": ("app.commands.user:app", "Make accounts, list them, give them a role or a new password."),
-    "catalog": ("app.commands.catalog:app", "Take books in, give them out, rebuild what finds them."),
+    "catalog": ("app.commands.catalog:app", "Take books in, rebuild what finds them."),
     "seed": ("app.commands.seed:app", "Fill an empty library with the demonstration books, copies and readers."),
     "job": ("app.commands.job:app", "Run a job now, or see when each last ran and runs next."),
     "scheduler": ("app.commands.scheduler:app", "Run jobs when they are due, in a process of its own."),
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:  # noqa: BLE001  # the outermost edge: whatever it is, a person reads it
         traceback.print_exc()
         _say(f"\nThis is a fault in the program ({type(error).__name__}), not in what you typed.")
-        _say("Please report it with the lines above; they hold no passwords or keys.")
+        _say("Please report it with the lines above.")
         sys.exit(FAILED)
 
 

@@ -23,6 +23,7 @@ from app.api.v1.endpoints import (
     copies,
     desk,
     health,
+    imports,
     loans,
     policies,
     users,
@@ -78,7 +79,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, account, desk, books, copies, bookings, loans, charges, branches, policies, users):
+    for module in (auth, account, desk, imports, books, copies, bookings, loans, charges, branches, policies, users):
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)

@@ -26,6 +26,8 @@ has_postgres() {
   return 1
 }
 
+has_redis() { command -v redis-server >/dev/null; }
+
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
@@ -33,6 +35,7 @@ has_curl() { command -v curl >/dev/null; }
 needs="
   has_venv      python3-venv
   has_postgres  postgresql
+  has_redis     redis-server
   has_curl      curl
 "
 
@@ -95,21 +98,25 @@ fi
 mapfile -t packages < <(missing)
 [ ${#packages[@]} -gt 0 ] || exit 0
 list="${packages[*]}"
+instead=""
+[[ " $list " != *" postgresql "* ]] || instead=", or give the address of a PostgreSQL $oldest_postgres or newer in TEST_POSTGRES_URL"
 
 if ! command -v apt-get >/dev/null; then
-  echo "The tests need $list, and this is no Debian or Ubuntu: install PostgreSQL $oldest_postgres or newer, or give a server's address in TEST_POSTGRES_URL." >&2
+  echo "The tests need $list, and this is no Debian or Ubuntu: install what your system calls so$instead." >&2
+  exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+  as_root=()
+elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+  as_root=(sudo)
+else
+  echo "The tests need $list: run 'apt-get install $list' as root$instead." >&2
   exit 1
 fi
 echo "Installing $list for the tests …"
-if [ "$(id -u)" = 0 ]; then
-  scripts/setup-servers.sh --as-root "${packages[@]}"
-elif command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-  sudo scripts/setup-servers.sh --as-root "${packages[@]}"
-else
-  echo "The tests need $list: run 'apt-get install $list' as root, or give a server's address in TEST_POSTGRES_URL." >&2
-  exit 1
-fi
-if [ -n "$(missing)" ]; then
-  echo "Debian's packages are installed, but $(missing | tr '\n' ' ')is too old (PostgreSQL $oldest_postgres or newer is needed): give a server's address in TEST_POSTGRES_URL." >&2
+"${as_root[@]}" scripts/setup-servers.sh --as-root "${packages[@]}"
+still=$(missing | tr '\n' ' ')
+if [ -n "$still" ]; then
+  echo "Debian's packages are installed, but ${still}is too old here or not on the PATH$instead." >&2
   exit 1
 fi

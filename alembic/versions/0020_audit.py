@@ -1,7 +1,7 @@
 """Events and audit entries: what happened, and who did it.
 
 Revision: 0020
-Revises: 0010
+Revises: 0011
 
 Expand first, contract in a later release: the old code must run against this schema. The environment sets
 lock_timeout; keep statements that lock a table short.
@@ -13,7 +13,7 @@ from alembic import op
 from app.core.db import BigId, Document, UtcDateTime, transaction_number
 
 revision = "0020"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -178,6 +178,7 @@ def may(permission: Permission) -> Callable[..., Any]:
 
 
 CatalogueEditor = Annotated[Identity, Depends(may(Permission.EDIT_CATALOGUE))]
+CatalogueImporter = Annotated[Identity, Depends(may(Permission.IMPORT_CATALOGUE))]
 CopyEditor = Annotated[Identity, Depends(may(Permission.EDIT_COPIES))]
 BranchEditor = Annotated[Identity, Depends(may(Permission.EDIT_BRANCHES))]
 CalendarEditor = Annotated[Identity, Depends(may(Permission.EDIT_CALENDARS))]

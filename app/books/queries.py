@@ -200,6 +200,19 @@ async def source_records(session: AsyncSession, keys: Iterable[tuple[str, str]])
     return found
 
 
+async def sources_of(session: AsyncSession, book_ids: Collection[int]) -> dict[int, SourceRecord]:
+    """The first source record of each book that has one, with its bytes."""
+    statement = select(SourceRecord).where(SourceRecord.book_id.in_(book_ids)).order_by(SourceRecord.id.desc())
+    found = await session.scalars(statement.options(undefer(SourceRecord.record)))
+    return {record.book_id: record for record in found}
+
+
+async def present_after(session: AsyncSession, *, after_id: int, limit: int) -> Sequence[Book]:
+    """The next books by id that were not removed."""
+    statement = select(Book).where(Book.id > after_id, Book.deleted_at.is_(None)).order_by(Book.id).limit(limit)
+    return (await session.scalars(statement)).all()
+
+
 async def holders(session: AsyncSession, kind: str, keys: Collection[str]) -> dict[str, list[int]]:
     """The books that have each of these access points and were not removed."""
     if not keys:

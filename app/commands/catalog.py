@@ -1,32 +1,33 @@
 """`library catalog`: what is done to the whole catalogue at once."""
 
-import asyncio
-import json
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from app.commands import database as opened
+from app.commands import takings
 from app.commands.reindex import BATCH
 from app.commands.reindex import reindex as rebuild
 from app.core.config import load_settings
 from app.core.db import Database
-from app.imports import opening
+from app.imports import exporting, opening
 from app.imports import service as imports
-from app.imports.schemas import Outcome, RecordVerdict, Verdict
+from app.imports.schemas import Format, Options, Outcome
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
-SHOWN_REASONS = 20
-
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="Found from the file unless said.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one line for each file, for programs.")]
+ReportOption = Annotated[
+    Path | None, typer.Option(help="Write every record's verdict to this file, as JSON lines.", show_default=False)
+]
 
 
 @app.callback()
@@ -51,114 +52,102 @@ def reindex() -> None:
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="MARC 21 files, plain or packed as .xz or .gz.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="MARC 21, MARCXML, CSV or JSON lines, plain or packed as .xz or .gz.")
+    ],
+    record_format: FormatOption = None,
     source: Annotated[
-        str, typer.Option(help="Whose records these are; without it, field 003 says so.", show_default=False)
+        str, typer.Option(help="Whose records these are; without it, the records say so.", show_default=False)
     ] = "",
-    report: Annotated[
-        Path | None, typer.Option(help="Write every record's verdict to this file, as JSON lines.", show_default=False)
-    ] = None,
+    branch: Annotated[
+        str, typer.Option(help="Where copies go that name no branch; without it, the oldest.", show_default=False)
+    ] = "",
+    report: ReportOption = None,
     *,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Take upstream's text also where a field was edited here.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; tell what would change.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Take records in. A file taken in twice adds nothing; one interrupted is completed by taking it in again.
+    """Take records in.
+
+    A file taken in twice adds nothing; one interrupted is completed by taking it in again. One bad record never ends
+    the file: it is told, and the next one is read. The service may go on answering meanwhile.
 
     \b
     Examples:
       library catalog import records.mrc
       library catalog import part1.mrc.xz part2.mrc.xz --source DLC --report verdicts.jsonl
+      library catalog import changes.csv --dry-run
     """
-    options = imports.Options(source_name=source or None, overwrites=overwrite)
+    settings = load_settings()
+    options = Options(source or None, overwrite, branch or None, settings.timezone)
 
     async def work(database: Database) -> list[Outcome]:
         with ExitStack() as stack:
-            write = stack.enter_context(_report_to(report)) if report else _nowhere
-            return [await _import_file(database, path, options, write, as_json=as_json) for path in files]
+            write = stack.enter_context(takings.report_to(report)) if report else None
+            tellings = (takings.Telling(path, write=write, as_json=as_json, is_dry=dry_run) for path in files)
+            return [await _take_in(database, telling, options, record_format) for telling in tellings]
 
-    outcomes = asyncio.run(_with_database(work))
-    if any(outcome.problem for outcome in outcomes):
+    if any(outcome.problem for outcome in opened.run(settings, work)):
         raise typer.Exit(1)
 
 
-async def _with_database(work: Callable[[Database], Any]) -> Any:
-    database = Database(load_settings())
-    try:
-        return await work(database)
-    finally:
-        await database.close()
-
-
-async def _import_file(
-    database: Database, path: Path, options: imports.Options, write: imports.Report, *, as_json: bool
+async def _take_in(
+    database: Database, telling: takings.Telling, options: Options, record_format: Format | None
 ) -> Outcome:
-    """One file; a file that can't be used is told, and the next one is taken in all the same."""
-    rejected: list[RecordVerdict] = []
     try:
-        with opening.opened(path) as source, _progress(source, quiet=as_json) as advance:
-
-            def report(verdicts: list[RecordVerdict]) -> None:
-                write(verdicts)
-                fallen = (verdict for verdict in verdicts if verdict.verdict is Verdict.REJECTED)
-                rejected.extend(fallen if len(rejected) < SHOWN_REASONS else ())
-                advance(len(verdicts))
-
+        with opening.opened(telling.path) as source, telling.progress(source):
             outcome = await imports.take_in(
-                database, source, options=options, clock=lambda: datetime.now(UTC), report=report
+                database,
+                source,
+                options=options,
+                clock=lambda: datetime.now(UTC),
+                report=telling.report,
+                record_format=record_format,
+                is_dry=telling.is_dry,
             )
     except opening.UnusableFile as error:
         outcome = Outcome(problem=str(error), problem_code=error.code)
-    _tell(path, outcome, rejected[:SHOWN_REASONS], as_json=as_json)
+    telling.conclude(outcome)
     return outcome
 
 
-def _tell(path: Path, outcome: Outcome, rejected: list[RecordVerdict], *, as_json: bool) -> None:
-    counts = {verdict.value: outcome.counts[verdict] for verdict in Verdict}
-    if as_json:
-        problem = {"code": outcome.problem_code, "detail": outcome.problem} if outcome.problem else None
-        typer.echo(json.dumps({"file": str(path), "records": outcome.total, **counts, "problem": problem}))
-        return
-    told = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    typer.echo(f"{path.name}: {outcome.total:,} records" + (f": {told}." if told else "."))
-    for verdict in rejected:
-        number = f" ({verdict.control_number})" if verdict.control_number else ""
-        typer.echo(f"  record {verdict.position}{number} rejected: {verdict.reason}")
-    if outcome.counts[Verdict.REJECTED] > len(rejected):
-        typer.echo("  … and more; --report FILE writes them all.")
-    if outcome.problem:
-        typer.echo(outcome.problem, err=True)
+@app.command()
+def export(
+    file: Annotated[Path | None, typer.Argument(help="Without it, to standard output.", show_default=False)] = None,
+    record_format: Annotated[
+        Format, typer.Option("--format", help="Any of the formats that import reads.")
+    ] = Format.MARC,
+    *,
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="CSV for people: no cell is taken for a formula; no longer exact.")
+    ] = False,
+) -> None:
+    """Give every book out with its copies, so that importing it elsewhere gives the same library.
 
+    \b
+    Examples:
+      library catalog export catalogue.mrc
+      library catalog export --format csv --spreadsheet books.csv
+      library catalog export --format jsonl | gzip > books.jsonl.gz
+    """
+    skipped: list[int] = []
 
-@contextmanager
-def _report_to(path: Path) -> Iterator[imports.Report]:
-    with path.open("w", encoding="utf-8") as file:
-        yield lambda verdicts: file.writelines(f"{verdict.model_dump_json()}\n" for verdict in verdicts)
+    def skip(book_id: int, reason: str) -> None:
+        skipped.append(book_id)
+        typer.echo(f"Book {book_id} is left out: {reason}.", err=True)
 
+    async def work(database: Database) -> None:
+        # Complete or not there: a file with the name that was asked for is never a half one.
+        partial = file.with_name(f".{file.name}.part") if file else None
+        with partial.open("wb") if partial else os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+            async for piece in exporting.export(database, record_format, for_spreadsheet=spreadsheet, skip=skip):
+                out.write(piece)
+        if partial and file:
+            partial.replace(file)
 
-def _nowhere(verdicts: list[RecordVerdict]) -> None:
-    del verdicts
-
-
-@contextmanager
-def _progress(source: opening.Source, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """On a terminal a bar with records, rate and time left; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
-        TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,}/s"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(source.name, total=source.size_bytes, records=0, rate=0)
-        records = 0
-
-        def advance(count: int) -> None:
-            nonlocal records
-            records += count
-            seconds = progress.tasks[0].elapsed or 1
-            progress.update(task, completed=source.consumed_bytes, records=records, rate=round(records / seconds))
-
-        yield advance
+    opened.run(load_settings(), work)
+    if skipped:
+        raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.commands import diagnosis, tables
-from app.commands.diagnosis import State
+from app.commands.diagnosis.findings import Finding, State
 from app.core.config import load_settings
 from app.core.errors import SettingsError
 
@@ -18,8 +18,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False) -> None:
     """Check settings, files, database, clock and more, and say how to mend what is wrong.
 
-    Changes nothing. Ends with 1 if something is wrong enough to keep the service from working; a warning alone ends
-    with 0.
+    Changes nothing. Ends with 1 if the service can't work so, or if a server that the settings name can't be used; a
+    warning alone ends with 0.
 
     \b
     Examples:
@@ -29,7 +29,7 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON, 
     try:
         findings = asyncio.run(diagnosis.examine(load_settings()))
     except SettingsError as error:
-        findings = [diagnosis.Finding("settings", State.ERROR, str(error))]
+        findings = [Finding("settings", State.ERROR, str(error))]
     if as_json:
         document = [{"check": found.check, "state": found.state, "detail": found.detail} for found in findings]
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2))

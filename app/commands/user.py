@@ -10,7 +10,8 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.auth.service import keys, sessions
+from app.audit import service as audit
+from app.auth.service import accounts
 from app.branches import service as branches
 from app.commands import database as opened
 from app.commands import tables
@@ -21,7 +22,7 @@ from app.core.schemas import ShortLine
 from app.core.security import hash_password, new_password
 from app.users import queries
 from app.users import service as users
-from app.users.models import Role
+from app.users.models import Role, User
 from app.users.schemas import Email, Password, UserRead
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False, no_args_is_help=True)
@@ -92,8 +93,11 @@ def create(
     full_name = _valid(ShortLine, name or address.partition("@")[0], option="--name")
     secret, is_made = _password(password)
     _check_branches(role, branch)
+    settings = load_settings()
 
     async def work(database: Database) -> UserRead:
+        if not is_made:
+            accounts.check_password(secret, email=address, full_name=full_name, library=settings.project_name)
         password_hash = await hash_password(secret)
         async with database.transaction() as session:
             try:
@@ -108,9 +112,10 @@ def create(
                 )
             except users.EmailTaken:
                 raise AccountExists(email=address) from None
+            _note(session, "user_created", made)
             return await users.read(session, made)
 
-    made = opened.run(load_settings(), work)
+    made = opened.run(settings, work)
     typer.echo(f"Made {_described(made)}, card {made.card_number}.")
     _print_password(secret, is_made=is_made)
 
@@ -165,12 +170,11 @@ def set_role(
 
     async def work(database: Database) -> UserRead:
         async with database.transaction() as session:
-            try:
-                working_in = await _branches(session, role, branch)
-                changed = await users.set_role(session, email=email, role=role, branches=working_in)
-            except users.UserNotFound:
-                raise NoSuchAccount(email=email) from None
-            return await users.read(session, changed)
+            user = await _found(session, email)
+            changes = {"role": role, "branches": await _branches(session, role, branch)}
+            changed = await users.change(session, user_id=user.id, changes=changes, if_match=None)
+            _note(session, "user_changed", user, fields=sorted(changes))
+            return changed
 
     typer.echo(f"Now {_described(opened.run(load_settings(), work))}.")
 
@@ -179,26 +183,40 @@ def set_role(
 def set_password(email: EmailOption, password: PasswordOption = "") -> None:
     """Give an account a new password and sign it out everywhere.
 
+    Its API keys and mailed links end too.
+
     \b
     Examples:
       library user set-password --email ada@library.test
       library user set-password --email ada@library.test --password - < password.txt
     """
     secret, is_made = _password(password)
+    settings = load_settings()
 
     async def work(database: Database) -> None:
         password_hash = await hash_password(secret)
         async with database.transaction() as session:
-            try:
-                changed = await users.set_password(session, email=email, password_hash=password_hash)
-            except users.UserNotFound:
-                raise NoSuchAccount(email=email) from None
-            await sessions.end_all(session, user_id=changed.id)
-            await keys.revoke_all(session, user_id=changed.id)
+            user = await _found(session, email)
+            if not is_made:
+                library = settings.project_name
+                accounts.check_password(secret, email=user.email, full_name=user.full_name, library=library)
+            await accounts.set_password(session, user, password_hash=password_hash, keep_session=None, mailer=None)
+            _note(session, "user_changed", user, fields=["password"])
 
-    opened.run(load_settings(), work)
+    opened.run(settings, work)
     typer.echo(f"{email} has a new password and is signed out everywhere.")
     _print_password(secret, is_made=is_made)
+
+
+async def _found(session: AsyncSession, email: str) -> User:
+    user = await queries.by_email(session, email)
+    if user is None:
+        raise NoSuchAccount(email=email)
+    return user
+
+
+def _note(session: AsyncSession, action: str, user: User, **data: object) -> None:
+    audit.note(session, action, actor=audit.SYSTEM, subject=user.pseudonym, now=datetime.now(UTC), data=data)
 
 
 def _valid(kind: Any, value: str, *, option: str) -> str:

@@ -52,6 +52,23 @@ async def find_by_barcode(session: AsyncSession, barcode: str) -> Copy | None:
     return (await session.scalars(statement)).one_or_none()
 
 
+async def of_books(session: AsyncSession, book_ids: Collection[int]) -> dict[int, list[Copy]]:
+    """The copies of each book, in order of id."""
+    statement = select(Copy).where(Copy.book_id.in_(book_ids), Copy.deleted_at.is_(None)).order_by(Copy.id)
+    found: dict[int, list[Copy]] = {}
+    for copy in await session.scalars(statement):
+        found.setdefault(copy.book_id, []).append(copy)
+    return found
+
+
+async def owners(session: AsyncSession, barcodes: Collection[str]) -> dict[str, int]:
+    """The books whose copies have these barcodes."""
+    if not barcodes:
+        return {}
+    statement = select(Copy.barcode, Copy.book_id).where(Copy.barcode.in_(barcodes), Copy.deleted_at.is_(None))
+    return {row.barcode: row.book_id for row in await session.execute(statement)}
+
+
 async def barcodes(session: AsyncSession, copy_ids: Collection[int]) -> dict[int, str]:
     """The barcodes of some copies, removed ones too."""
     found = await session.execute(select(Copy.id, Copy.barcode).where(Copy.id.in_(copy_ids)))

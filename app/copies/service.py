@@ -68,7 +68,7 @@ async def add(session: AsyncSession, *, book_id: int, data: CopyCreate, branch_i
 async def add_many(
     session: AsyncSession, *, copies: Iterable[tuple[int, CopyCreate]], branch_id: str, now: datetime
 ) -> None:
-    """Add copies of books that this transaction made or holds, in one statement; each is (book id, copy).
+    """Add copies of books that this transaction made, so that nobody waits for them; each is (book id, copy).
 
     `branch_id` is for copies that name no branch; the caller has checked every branch.
 

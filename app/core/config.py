@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
+    max_import_size: int = Field(2 * 1024**3, ge=1_000)
+
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=256)

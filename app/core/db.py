@@ -247,6 +247,7 @@ def _postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's text goes to the logs; names, addresses and hashes must not
         connect_args=connect_args,
     )
 
@@ -257,6 +258,7 @@ def _sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000,
+        hide_parameters=True,
         connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000},
     )
 

@@ -15,6 +15,9 @@ from app.core.exchange import MAX_BODY_BYTES
 
 DEADLINE_SECONDS: Final = 8.0
 IDLE_SECONDS: Final = 15.0
+MAX_IMPORTS_AT_ONCE: Final = 8
+# What a multipart form may hold besides the file.
+FORM_BYTES: Final = 64_000
 
 
 class Overloaded(Unavailable):
@@ -40,8 +43,14 @@ class Lanes:
         self._general = Lane(settings.max_concurrency)
         sign_in, desk = Lane(settings.max_concurrency), Lane(settings.max_concurrency)
         transfer = Lane(settings.max_concurrency, deadline_seconds=None, body_bytes=settings.max_upload_size)
+        import_bytes = settings.max_import_size + FORM_BYTES
+        catalogue = Lane(MAX_IMPORTS_AT_ONCE, deadline_seconds=None, body_bytes=import_bytes)
         stream = Lane(settings.max_concurrency * 10, deadline_seconds=None)
-        self._by_path = {f"{root}/books/availability/stream": stream, f"{root}/books/export": transfer}
+        self._by_path = {
+            f"{root}/books/availability/stream": stream,
+            f"{root}/books/export": transfer,
+            f"{root}/books/import": catalogue,
+        }
         self._by_resource = {
             f"{root}/auth": sign_in,
             f"{root}/loans": desk,

@@ -1,4 +1,4 @@
-"""Misspelt settings: an environment name that is one edit away from a setting is a typo, not somebody else's business."""
+"""Misspelt settings: an environment name one edit away from a setting is a typo, not somebody else's business."""
 
 import difflib
 from collections.abc import Collection

@@ -121,23 +121,23 @@ class Source:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
-    """The file, plain or packed as .xz or .gz, whatever its name says.
+def opened(path: Path, *, name: str | None = None) -> Iterator[Source]:
+    """The file, plain or packed as .xz or .gz, whatever its name says; problems speak of it as `name`.
 
     Raises:
         FileMissing, IsDirectory, FileUnreadable, FileEmpty, FileIsHtml, ArchiveBroken.
     """
-    name = path.name or str(path)
+    shown = name or path.name or str(path)
     try:
         file = path.open("rb")
     except FileNotFoundError:
-        raise FileMissing(name=str(path)) from None
+        raise FileMissing(name=name or str(path)) from None
     except IsADirectoryError:
-        raise IsDirectory(name=str(path)) from None
+        raise IsDirectory(name=name or str(path)) from None
     except OSError as error:
-        raise FileUnreadable(name=name, reason=(error.strerror or "unknown error").lower()) from None
+        raise FileUnreadable(name=shown, reason=(error.strerror or "unknown error").lower()) from None
     with file:
-        yield Source(name, file)
+        yield Source(shown, file)
 
 
 def _lowered(error: Exception) -> str:

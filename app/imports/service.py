@@ -1,43 +1,57 @@
 """Import: a catalogue file into the library, batch by batch, with a verdict for each record."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import Database
 from app.core.errors import AppError
 from app.imports import writing
+from app.imports.formats.reading import records
 from app.imports.opening import Source, UnusableFile, opened
-from app.imports.reading import records
-from app.imports.schemas import Incoming, Outcome, RecordVerdict, Unread, Verdict
+from app.imports.schemas import Format, Incoming, Options, Outcome, RecordVerdict, Unread, Verdict
 
 BATCH_RECORDS: Final = 500
 
 Record = Incoming | Unread
 Report = Callable[[list[RecordVerdict]], None]
+Keep = Callable[[AsyncSession, list[RecordVerdict]], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to import: under which source's name, and whether upstream wins over edits made here."""
-
-    source_name: str | None = None
-    overwrites: bool = False
+class _DryRun(Exception):  # no error: it undoes a transaction that was only meant to be looked at
+    def __init__(self, verdicts: list[RecordVerdict]) -> None:
+        super().__init__()
+        self.verdicts = verdicts
 
 
 async def take_in_file(
-    database: Database, path: Path, *, options: Options, clock: Callable[[], datetime], report: Report = lambda _: None
+    database: Database,
+    path: Path,
+    *,
+    options: Options,
+    clock: Callable[[], datetime],
+    report: Report = lambda _: None,
+    record_format: Format | None = None,
+    is_dry: bool = False,
 ) -> Outcome:
     """Import the file at `path`; one that can't be used at all has an outcome too, with nothing counted."""
     try:
         with opened(path) as source:
-            return await take_in(database, source, options=options, clock=clock, report=report)
+            return await take_in(
+                database,
+                source,
+                options=options,
+                clock=clock,
+                report=report,
+                record_format=record_format,
+                is_dry=is_dry,
+            )
     except UnusableFile as error:
         return Outcome(problem=str(error), problem_code=error.code)
 
@@ -49,20 +63,25 @@ async def take_in(
     options: Options,
     clock: Callable[[], datetime],
     report: Report = lambda _: None,
+    keep: Keep | None = None,
+    record_format: Format | None = None,
+    after: int = 0,
+    is_dry: bool = False,
 ) -> Outcome:
-    """Import every record of the file; `report` is told the verdicts of each batch after its commit.
+    """Import the records of the file after position `after`; `report` is told the verdicts of each batch.
 
     One transaction a batch: a kill loses at most the running one, and importing the file again completes it with the
-    same result. Reading runs in a thread, one batch ahead of writing; memory holds two batches.
+    same result. `keep` runs inside it, so that what it writes is true; `report` after the commit. A dry run undoes
+    every transaction. Reading runs in a thread, one batch ahead of writing; memory holds two batches.
     """
     outcome = Outcome()
-    incoming = records(source, source_name=options.source_name)
+    incoming = records(source, record_format=record_format, source_name=options.source_name, after=after)
     following = asyncio.create_task(asyncio.to_thread(_batch, incoming, outcome))
     try:
         while batch := await following:
             following = asyncio.create_task(asyncio.to_thread(_batch, incoming, outcome))
             for part in _without_repeats(batch):
-                verdicts = await _write(database, part, options, clock())
+                verdicts = await _write(database, part, options, clock(), keep=keep, is_dry=is_dry)
                 outcome.counts.update(verdict.verdict for verdict in verdicts)
                 report(verdicts)
     finally:
@@ -95,20 +114,36 @@ def _without_repeats(batch: list[Record]) -> Iterator[list[Record]]:
         yield part
 
 
-async def _write(database: Database, part: list[Record], options: Options, now: datetime) -> list[RecordVerdict]:
+async def _write(
+    database: Database, part: list[Record], options: Options, now: datetime, *, keep: Keep | None, is_dry: bool
+) -> list[RecordVerdict]:
     """The part in one transaction; if the database refuses it, record by record, so that only the bad one falls."""
     try:
         async with database.transaction() as session:
-            return await writing.write(session, part, overwrites=options.overwrites, now=now)
+            verdicts = await writing.write(session, part, options=options, now=now)
+            if is_dry:
+                raise _DryRun(verdicts)  # noqa: TRY301  # caught here, outside the transaction that it undoes
+            if keep:
+                await keep(session, verdicts)
+            return verdicts
+    except _DryRun as tried:
+        return await _kept(database, tried.verdicts, keep)
     except (DBAPIError, AppError) as error:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise
         if len(part) == 1:
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                raise
-            return [_refused(part[0], error)]
-    return [verdict for record in part for verdict in await _write(database, [record], options, now)]
+            return await _kept(database, [_refused(part[0], error)], keep)
+    told = [await _write(database, [record], options, now, keep=keep, is_dry=is_dry) for record in part]
+    return [verdict for verdicts in told for verdict in verdicts]
+
+
+async def _kept(database: Database, verdicts: list[RecordVerdict], keep: Keep | None) -> list[RecordVerdict]:
+    if keep:
+        async with database.transaction() as session:
+            await keep(session, verdicts)
+    return verdicts
 
 
 def _refused(record: Record, error: Exception) -> RecordVerdict:
     reason = str(error) if isinstance(error, AppError) else "the database refused this record"
-    number = record.control_number
-    return writing.verdict_of(record.position, Verdict.REJECTED, control_number=number, reason=reason)
+    return writing.verdict_of(record.position, Verdict.REJECTED, control_number=record.control_number, reason=reason)

@@ -1,7 +1,7 @@
 """The jobs: what the library does by the clock.
 
 A new one is an async function `(database, settings, now) -> counts` that may be killed anywhere and run four times at
-once without doing anything twice (compare-and-swap, docs/adr/0011-jobs.md), and a line in JOBS. The scheduler,
+once without doing anything twice (compare-and-swap, docs/adr/0011-scheduler.md), and a line in JOBS. The scheduler,
 `library job` and the metrics take it from there.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.schemas import JsonObject
-from app.jobs import notices, sessions
+from app.jobs import imports, notices, sessions
 from app.jobs.schedule import Daily, Every, Schedule
 
 Work = Callable[[Database, Settings, datetime], Awaitable[JsonObject]]
@@ -36,6 +36,7 @@ JOBS: Final = {
     job.name: job
     for job in (
         Job("send_notices", Every(30), notices.send, "Send readers what they are to be told."),
+        Job("run_imports", Every(5), imports.run, "Take in the catalogue files that were uploaded."),
         Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),
     )
 }

@@ -113,36 +113,6 @@ async def change(session: AsyncSession, *, user_id: UUID, changes: JsonObject, i
     return await read(session, user)
 
 
-async def set_role(session: AsyncSession, *, email: str, role: Role, branches: Collection[str] = ()) -> User:
-    """Give an account a role and, for a librarian, the branches in which he works.
-
-    Raises:
-        UserNotFound.
-    """
-    user = await queries.by_email(session, email)
-    if user is None:
-        raise UserNotFound
-    if user.role != role:
-        user.role = role
-        user.version += 1
-    await _set_branches(session, user.id, branches)
-    return user
-
-
-async def set_password(session: AsyncSession, *, email: str, password_hash: str) -> User:
-    """Give an account another password; ending its sessions is the caller's.
-
-    Raises:
-        UserNotFound.
-    """
-    user = await queries.by_email(session, email)
-    if user is None:
-        raise UserNotFound
-    user.password_hash = password_hash
-    await session.flush()
-    return user
-
-
 async def move_address(session: AsyncSession, user: User, *, email: str) -> None:
     """Give an account, locked by the caller, another address.
 

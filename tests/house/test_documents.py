@@ -143,3 +143,10 @@ def test_every_document_that_the_code_names_exists() -> None:
     for module in modules("app", "alembic", "scripts", ".ci"):
         for name in re.findall(r"docs/[\w/.-]+\.md", module.text):
             assert (ROOT / name).exists(), f"{module.path} names {name}"
+
+
+def test_the_page_about_the_architecture_names_every_part() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    parts = {Path(module.path).parts[1] for module in modules("app") if module.path.count("/") > 1}
+    missing = {part for part in parts if not re.search(rf"\b{part}\b", text)}
+    assert not missing, f"place {sorted(missing)} in docs/architecture.md"

@@ -1,6 +1,5 @@
 """The settings: what is documented, what counts, and which names are taken for typos."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +13,7 @@ from app.core.config import Settings, load_settings, provenance
 from app.core.errors import SettingsError
 from app.core.misspelling import is_one_edit_apart
 
-EXAMPLE = Path(__file__).resolve().parents[2] / ".env.example"
 LETTERS = st.text("ABCDE_", min_size=1, max_size=12)
-
-
-def documented() -> dict[str, str]:
-    """The settings of .env.example with the defaults that it gives."""
-    return dict(re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
-
-
-def test_every_setting_is_documented_once_and_nothing_else() -> None:
-    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    names = [line[1:].partition("=")[0] for line in lines if re.match(r"#[A-Z][A-Z0-9_]*=", line)]
-    assert len(names) == len(set(names))
-    assert set(names) == {name.upper() for name in Settings.model_fields}
-
-
-def test_the_documented_defaults_are_the_true_ones() -> None:
-    defaults = Settings(_env_file=None)
-    for name, value in documented().items():
-        if name != "VERSION":
-            assert masks.setting(getattr(defaults, name.lower())) == value, name
-
-
-def test_every_setting_has_a_comment_of_its_own() -> None:
-    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines):
-        if re.match(r"#[A-Z][A-Z0-9_]*=", line):
-            assert lines[number - 1].startswith("# "), line
-
-
-def test_a_copy_of_the_example_with_everything_taken_in_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    text = "".join(f"{name}={value}\n" for name, value in documented().items())
-    (tmp_path / "library.env").write_text(text)
-    assert load_settings() == Settings(_env_file=None)
 
 
 def test_the_environment_wins_over_a_file_and_a_file_over_library_env(

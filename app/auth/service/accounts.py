@@ -165,14 +165,18 @@ async def reset(session: AsyncSession, *, token: str, password_hash: str, mailer
 
 
 async def set_password(
-    session: AsyncSession, user: User, *, password_hash: str, keep_session: UUID | None, mailer: Mailer
+    session: AsyncSession, user: User, *, password_hash: str, keep_session: UUID | None, mailer: Mailer | None
 ) -> None:
-    """Set a new password: other sessions, keys and outstanding mails end, and the user is told."""
+    """Set a new password: other sessions, keys and outstanding mails end, and the user is told.
+
+    Without `mailer` whoever sets it tells him.
+    """
     user.password_hash = password_hash
     await sessions.end_all(session, user_id=user.id, keep=keep_session)
     await keys.revoke_all(session, user_id=user.id)
     await session.execute(delete(MailToken).where(MailToken.user_id == user.id))
-    await mailer.post(session, letters.password_changed(user, address=mailer.address))
+    if mailer:
+        await mailer.post(session, letters.password_changed(user, address=mailer.address))
 
 
 async def strengthen(session: AsyncSession, *, user_id: UUID, old_hash: str, new_hash: str) -> None:

@@ -8,8 +8,10 @@ from uuid import uuid4
 import pytest
 
 from app.core.config import Settings
+from tests import servers
 from tests.conftest import SECRET, _administer
 from tests.integration.commands.command_line import CommandLine
+from tests.library import environment
 
 
 @pytest.fixture
@@ -21,22 +23,24 @@ def bare(tmp_path: Path) -> CommandLine:
 @pytest.fixture
 def library(settings: Settings, tmp_path: Path) -> CommandLine:
     """A migrated, empty library."""
-    url = settings.database_url
-    return CommandLine(tmp_path, _environment(tmp_path, url.get_secret_value() if url else None))
+    return CommandLine(tmp_path, environment(settings))
 
 
 @pytest.fixture
 def unmigrated(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[CommandLine]:
     """A database without a table."""
+    given = {"DATA_DIR": str(tmp_path), "SECRET_KEY": SECRET, "ENVIRONMENT": "development"}
     if backend == "sqlite":
-        yield CommandLine(tmp_path, _environment(tmp_path, None))
+        yield CommandLine(tmp_path, given)
         return
     url, name = request.getfixturevalue("postgres_url"), f"test_{uuid4().hex}"
     asyncio.run(_administer(url, f"CREATE DATABASE {name}"))
-    yield CommandLine(tmp_path, _environment(tmp_path, f"{url}/{name}"))
+    yield CommandLine(tmp_path, given | {"DATABASE_URL": f"{url}/{name}"})
     asyncio.run(_administer(url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
-def _environment(folder: Path, database_url: str | None) -> dict[str, str]:
-    environment = {"DATA_DIR": str(folder), "SECRET_KEY": SECRET, "ENVIRONMENT": "development"}
-    return environment | ({"DATABASE_URL": database_url} if database_url else {})
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis server."""
+    with servers.redis() as server:
+        yield f"redis://127.0.0.1:{server.port}/0"

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.books.models import AccessPoint, Book
 from app.cli import COMMANDS
@@ -77,6 +78,16 @@ def test_a_fault_of_the_program_says_so_after_the_traceback(tmp_path: Path) -> N
     assert result.returncode == 1
     assert "ValueError: a detail" in result.stderr
     assert "This is a fault in the program (ValueError), not in what you typed." in result.stderr.splitlines()[-2]
+
+
+@pytest.mark.anyio
+async def test_a_statement_that_fails_tells_nobodys_data(database: Database) -> None:
+    statement = text("INSERT INTO branches (id, version, name) VALUES ('x', 1, :name)")
+    with pytest.raises(DBAPIError) as failed:
+        async with database.transaction() as session:
+            await session.execute(statement, {"name": "a-private-word"})
+    assert "a-private-word" not in str(failed.value)
+    assert "a-private-word" not in str(failed.value.orig)
 
 
 def test_the_openapi_document_needs_no_database_and_makes_no_file(bare: CommandLine) -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.commands import diagnosis
-from app.commands.diagnosis import State
+from app.commands.diagnosis import machine, servers
+from app.commands.diagnosis.findings import State
 from app.core.db import Database
 from app.core.revision import newest
 from tests.conftest import SECRET
 from tests.integration.commands.command_line import ROOT, CommandLine
+from tests.servers import free_port
 
 
 def findings(library: CommandLine, *, code: int = 0, **settings: str) -> dict[str, list[tuple[str, str]]]:
@@ -33,8 +34,8 @@ def test_a_library_in_order_has_no_error(library: CommandLine, tmp_path: Path) -
     tmp_path.chmod(0o700)
     found = findings(library)
     assert set(found) == {
-        "settings", "env file", "data folder", "secret key", "storage", "database", "migrations", "workers", "mail",
-        "clock", "docs",
+        "settings", "env file", "data folder", "secret key", "storage", "clock", "docs", "database", "migrations",
+        "scheduler", "cache", "mail",
     }  # fmt: skip
     unwell = {check for check, told in found.items() if any(state != "ok" for state, _ in told)}
     assert unwell <= {"docs", "storage"}  # the scripts may not be installed, the disk of a test machine may be full
@@ -117,10 +118,40 @@ def test_a_data_folder_that_is_none_or_cant_be_made_is_an_error(bare: CommandLin
     assert (state, detail) == ("error", f"{bare.folder / 'file'} is not a folder. Set DATA_DIR to one.")
 
 
-def test_several_workers_are_told_to_limit_each_for_itself(library: CommandLine) -> None:
-    [(state, detail)] = findings(library, WEB_CONCURRENCY="3")["workers"]
+def test_several_workers_without_redis_are_told_to_count_each_for_itself(library: CommandLine) -> None:
+    [(state, detail)] = findings(library, WEB_CONCURRENCY="3")["cache"]
     assert state == "warning"
-    assert "up to 3 times what the limits say" in detail
+    assert "may send up to 3 times what they say" in detail
+
+
+def test_a_redis_that_answers_is_well_and_one_that_does_not_is_an_error(bare: CommandLine, redis_url: str) -> None:
+    assert findings(bare, WEB_CONCURRENCY="3", REDIS_URL=redis_url)["cache"][0][0] == "ok"
+    [(state, detail)] = findings(bare, code=1, REDIS_URL=f"redis://:hidden@127.0.0.1:{free_port()}/0")["cache"]
+    assert state == "error"
+    assert "Check REDIS_URL" in detail
+    assert "hidden" not in detail
+
+
+def test_letters_that_nobody_gets_are_told_in_production(bare: CommandLine) -> None:
+    assert findings(bare)["mail"][0][0] == "warning"
+    assert findings(bare, ENVIRONMENT="development")["mail"][0][0] == "ok"
+
+
+def test_a_mail_server_that_does_not_answer_is_an_error(bare: CommandLine) -> None:
+    given = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(free_port()), "EMAIL_FROM": "library@library.test"}
+    [(state, detail)] = findings(bare, code=1, **given)["mail"]
+    assert state == "error"
+    assert "Check SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USER and SMTP_PASSWORD." in detail
+
+
+def test_jobs_that_nobody_runs_are_told(library: CommandLine) -> None:
+    [(state, detail)] = findings(library, SCHEDULER_ENABLED="false")["scheduler"]
+    assert state == "warning"
+    assert detail.endswith("Start: library scheduler")
+    library.done("job", "run", "purge_sessions")
+    assert findings(library, SCHEDULER_ENABLED="false")["scheduler"] == [
+        ("ok", "Jobs are run by a process of their own.")
+    ]
 
 
 def test_composes_env_file_is_told_not_to_be_read(bare: CommandLine) -> None:
@@ -168,7 +199,7 @@ async def test_a_database_clock_that_differs_is_an_error(library: CommandLine, d
             )
         )
         await session.execute(text(f"ALTER DATABASE {database.url.database} SET search_path = public, pg_catalog"))
-    [(state, detail), _] = findings(library, code=1)["clock"]
+    [_, (state, detail)] = findings(library, code=1)["clock"]
     assert state == "error"
     assert detail.startswith("The database's clock is 90 s behind this machine's.")
 
@@ -176,15 +207,15 @@ async def test_a_database_clock_that_differs_is_an_error(library: CommandLine, d
 @pytest.mark.parametrize(
     ("found", "needed", "state"),
     [
-        ((14, 11), diagnosis.MIN_POSTGRES, State.ERROR),
-        ((15, 0), diagnosis.MIN_POSTGRES, State.OK),
-        ((3, 39, 4), diagnosis.MIN_SQLITE, State.ERROR),
-        ((3, 40, 0), diagnosis.MIN_SQLITE, State.OK),
-        ((3, 100, 1), diagnosis.MIN_SQLITE, State.OK),
+        ((14, 11), servers.MIN_POSTGRES, State.ERROR),
+        ((15, 0), servers.MIN_POSTGRES, State.OK),
+        ((3, 39, 4), servers.MIN_SQLITE, State.ERROR),
+        ((3, 40, 0), servers.MIN_SQLITE, State.OK),
+        ((3, 100, 1), servers.MIN_SQLITE, State.OK),
     ],
 )
 def test_an_old_database_is_an_error(found: tuple[int, ...], needed: tuple[int, ...], state: State) -> None:
-    assert diagnosis.judge_version("It", found, needed).state is state
+    assert servers.judge_version("It", found, needed).state is state
 
 
 @pytest.mark.parametrize(
@@ -197,4 +228,4 @@ def test_an_old_database_is_an_error(found: tuple[int, ...], needed: tuple[int, 
     ],
 )
 def test_a_disk_that_fills_up_is_told(free_bytes: int, total_bytes: int, state: State) -> None:
-    assert diagnosis.judge_space(free_bytes, total_bytes).state is state
+    assert machine.judge_space(free_bytes, total_bytes).state is state

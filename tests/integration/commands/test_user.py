@@ -4,7 +4,11 @@ import json
 import re
 
 import pytest
+from sqlalchemy import select
 
+from app.audit.models import AuditEntry
+from app.core.db import Database
+from app.users.models import User
 from tests.integration.commands.command_line import CommandLine, Service
 
 PASSWORD = "a password for tests"
@@ -103,6 +107,37 @@ def test_what_cant_be_an_account_is_refused_before_anything_opens(
 ) -> None:
     assert sentence in bare.refused("user", *arguments, code=2)
     assert not list(bare.folder.iterdir())
+
+
+def test_a_password_that_is_easily_guessed_is_refused(library: CommandLine) -> None:
+    create = ("user", "create", "--email", "benjamin@library.test", "--role", "reader")
+    assert "attackers try first" in library.refused(*create, "--password", "1234567890")
+    assert "made of your name" in library.refused(*create, "--password", "benjamin-benjamin")
+    library.done(*create)
+    again = ("user", "set-password", "--email", "benjamin@library.test")
+    assert "attackers try first" in library.refused(*again, "--password", "1234567890")
+
+
+def test_the_last_admin_stays_one(library: CommandLine) -> None:
+    library.done("user", "create", "--email", "ada@library.test", "--role", "admin")
+    sentence = library.refused("user", "set-role", "--email", "ada@library.test", "--role", "reader")
+    assert sentence == "This is the last admin who can sign in; make another one first.\n"
+
+
+@pytest.mark.anyio
+async def test_what_is_done_to_accounts_is_audited(library: CommandLine, database: Database) -> None:
+    library.done("user", "create", "--email", "ben@library.test", "--role", "reader")
+    library.done("user", "set-role", "--email", "ben@library.test", "--role", "librarian")
+    library.done("user", "set-password", "--email", "ben@library.test")
+    async with database.reading() as session:
+        entries = (await session.scalars(select(AuditEntry).order_by(AuditEntry.happened_at))).all()
+        [ben] = await session.scalars(select(User))
+    assert [(entry.action, entry.data) for entry in entries] == [
+        ("user_created", {}),
+        ("user_changed", {"fields": ["branches", "role"]}),
+        ("user_changed", {"fields": ["password"]}),
+    ]
+    assert {(entry.actor, entry.actor_role, entry.subject) for entry in entries} == {(None, "system", ben.pseudonym)}
 
 
 def test_what_contradicts_the_library_is_refused(library: CommandLine) -> None:

@@ -92,3 +92,25 @@ def test_a_half_made_environment_is_made_anew(checkout: Path) -> None:
     with (checkout / "requirements.txt").open("a") as lock:
         lock.write("# another lock\n")
     assert "Installing" in set_up(checkout, python=maker).stdout
+
+
+def servers(path: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **more} | ({"PATH": path} if path else {})
+    return subprocess.run(
+        [str(ROOT / "scripts" / "setup-servers.sh")], check=False, capture_output=True, text=True, env=environment
+    )
+
+
+def test_nothing_is_installed_when_the_servers_are_there() -> None:
+    result = servers()
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_system_without_debians_packages_is_told_what_the_tests_need(tmp_path: Path) -> None:
+    for tool in ("bash", "dirname", "id", "tr"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
+    result = servers(str(tmp_path))
+    assert result.returncode == 1
+    assert "redis-server" in result.stderr
+    assert "no Debian or Ubuntu" in result.stderr
+    assert "Installing" not in result.stdout

@@ -10,8 +10,8 @@ from typing import Any, Final
 from pymarc import Field, Record
 
 from app.books.schemas import BookCreate
-from app.imports.marc.names import contributor, heading
-from app.imports.marc.punctuation import clean, joined, plain
+from app.imports.formats.names import contributor, heading
+from app.imports.formats.punctuation import clean, joined, plain
 
 MAX_LINE: Final = 2_000
 MAX_PROSE: Final = 20_000

@@ -4,7 +4,7 @@ from typing import Final
 
 from pymarc import Field
 
-from app.imports.marc.punctuation import joined, plain
+from app.imports.formats.punctuation import joined, plain
 
 MAX_NAME: Final = 2_000
 _ANALYTICAL: Final = "2"

@@ -1,4 +1,4 @@
-"""What `library doctor` looks at: each check reads, changes nothing, and ends in a sentence."""
+"""What this machine gives the service: settings, folders, the secret, the disk, the clock."""
 
 import ipaddress
 import os
@@ -6,60 +6,31 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from app.api.docs import STATIC
-from app.commands import database as opened
+from app.commands.diagnosis.findings import Finding, State
 from app.core.config import ENV_FILE, Environment, Settings
-from app.core.db import Database, database_url
-from app.core.revision import VERSIONS, current, newest
+from app.core.revision import VERSIONS
 
-MIN_POSTGRES: Final = (15,)
-MIN_SQLITE: Final = (3, 40)
 MIN_FREE_SHARE: Final = 0.15
 LOW_FREE_BYTES: Final = 1_000_000_000
 TOO_LITTLE_BYTES: Final = 100_000_000
-MAX_SKEW_SECONDS: Final = 2.0
 CLOCK_SAMPLE_SECONDS: Final = 0.05
 MAX_CLOCK_STEP_SECONDS: Final = 0.1
 
 
-class State(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's result; `detail` says how it stands or how to mend it."""
-
-    check: str
-    state: State
-    detail: str
-
-
-async def examine(settings: Settings) -> list[Finding]:
-    """Run every check, the ones that need no database first."""
-    return [
-        *_settings(settings),
-        *_env_file(),
-        *_data_folder(settings),
-        *_secret_key(settings),
-        *_space(settings),
-        *await _database(settings),
-        *_workers(settings),
-        Finding("mail", State.OK, "Mails are written to the log; this release sends none."),
-        *_clock(),
-        *_docs(settings),
-    ]
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at each of them."""
+    yield from _settings(settings)
+    yield from _env_file()
+    yield from _data_folder(settings)
+    yield from _secret_key(settings)
+    yield from _space(settings)
+    yield from _clock()
+    yield from _docs(settings)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
@@ -172,88 +143,6 @@ def judge_space(free_bytes: int, total_bytes: int) -> Finding:
     if free_bytes < LOW_FREE_BYTES or free_bytes / total_bytes < MIN_FREE_SHARE:
         return Finding("storage", State.WARNING, f"{free}; make room before it is full.")
     return Finding("storage", State.OK, f"{free}; files are kept on this disk.")
-
-
-async def _database(settings: Settings) -> list[Finding]:
-    if _is_to_be_made(settings):
-        return [Finding("database", State.WARNING, "There is no database yet. Make it with: library migrate")]
-    try:
-        return await opened.use(settings, _look_at, migrated=False)
-    except opened.DatabaseUnusable as error:
-        return [Finding("database", State.ERROR, str(error))]
-
-
-def _is_to_be_made(settings: Settings) -> bool:
-    return settings.is_embedded and not Path(database_url(settings)[0].database or "").exists()
-
-
-async def _look_at(database: Database) -> list[Finding]:
-    async with database.reading() as session:
-        version = await _version(session, is_sqlite=database.is_sqlite)
-        clock = [] if database.is_sqlite else [await _skew(session)]
-    return [version, await _migrations(database), *clock]
-
-
-async def _version(session: AsyncSession, *, is_sqlite: bool) -> Finding:
-    if is_sqlite:
-        found = str(await session.scalar(text("SELECT sqlite_version()")))
-        return judge_version("SQLite", tuple(int(part) for part in found.split(".")), MIN_SQLITE)
-    number = int(str(await session.scalar(text("SHOW server_version_num"))))
-    return judge_version("PostgreSQL", divmod(number, 10_000), MIN_POSTGRES)
-
-
-def judge_version(name: str, found: tuple[int, ...], needed: tuple[int, ...]) -> Finding:
-    """Whether the database's release is one that this service is tested with."""
-    shown = f"{name} {'.'.join(map(str, found))}"
-    if found >= needed:
-        return Finding("database", State.OK, f"{shown} answers.")
-    oldest = f"{name} {'.'.join(map(str, needed))}"
-    return Finding("database", State.ERROR, f"{shown} is too old; this release needs {oldest} or later.")
-
-
-async def _migrations(database: Database) -> Finding:
-    found, needed = await current(database), newest()
-    if found == needed:
-        return Finding("migrations", State.OK, f"The database stands at {found}.")
-    if found and found > needed:
-        return Finding(
-            "migrations",
-            State.WARNING,
-            f"The database stands at {found}, made by a newer release; this one knows {needed}.",
-        )
-    return Finding(
-        "migrations",
-        State.ERROR,
-        f"The database {f'stands at {found}' if found else 'is empty'}, this release needs {needed}."
-        " Mend it with: library migrate",
-    )
-
-
-async def _skew(session: AsyncSession) -> Finding:
-    before = datetime.now(UTC)
-    told: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
-    after = datetime.now(UTC)
-    skew = (told - (before + (after - before) / 2)).total_seconds()
-    if abs(skew) < MAX_SKEW_SECONDS:
-        return Finding("clock", State.OK, f"The database's clock differs by {abs(skew):.2f} s.")
-    return Finding(
-        "clock",
-        State.ERROR,
-        f"The database's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's."
-        " Let both follow one time server (timedatectl set-ntp true).",
-    )
-
-
-def _workers(settings: Settings) -> Iterator[Finding]:
-    if settings.web_concurrency > 1:
-        yield Finding(
-            "workers",
-            State.WARNING,
-            f"{settings.web_concurrency} workers, each with a cache and limits of its own: a client may send up to"
-            f" {settings.web_concurrency} times what the limits say.",
-        )
-    else:
-        yield Finding("workers", State.OK, "One worker; cache and limits are in it.")
 
 
 def _clock() -> Iterator[Finding]:

@@ -1,1 +1,0 @@
-"""MARC 21: bytes to records, records to books and back."""
