@@ -1,7 +1,7 @@
 """Reading bookings: the queue of a book, a reader's bookings, the pull list and the hold shelf."""
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from types import NoneType
 from typing import Any
 from uuid import UUID
@@ -215,6 +215,17 @@ async def overdue_for_pickup(session: AsyncSession, *, now: datetime, limit: int
         .limit(limit)
     )
     return [(row.id, row.book_id) for row in await session.execute(statement)]
+
+
+async def to_resume(session: AsyncSession, *, today: date, limit: int) -> list[UUID]:
+    """Suspended bookings whose day to wait again has come."""
+    statement = (
+        select(Booking.id)
+        .where(Booking.status == BookingStatus.SUSPENDED, Booking.suspended_until <= today)
+        .order_by(Booking.suspended_until, Booking.id)
+        .limit(limit)
+    )
+    return list(await session.scalars(statement))
 
 
 def _line(book_id: int, borrowers: tuple[Collection[str], bool]) -> Select[Booking]:

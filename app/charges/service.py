@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.charges import queries
@@ -175,6 +176,11 @@ async def balance(session: AsyncSession, *, subject: UUID) -> int:
 async def of_loan(session: AsyncSession, *, loan_id: UUID) -> list[Entry]:
     """The charges that a loan made, the oldest first."""
     return await queries.of_loan(session, loan_id)
+
+
+async def forget_loan(session: AsyncSession, *, loan_id: UUID) -> None:
+    """Cut the link between a loan and what was charged for it; the money stays. Idempotent."""
+    await session.execute(update(Entry).where(Entry.loan_id == loan_id).values(loan_id=None))
 
 
 async def statement(

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     email_from: str = Field("library@localhost", pattern=r"^[^\s@<>]+@[^\s@<>]+$")
     email_from_name: str = Field("", pattern=r"^[^\x00-\x1f\x7f]*$")
     scheduler_enabled: bool = True
+    history_retention_days: int = Field(30, ge=0, le=3_650)
 
     allowed_hosts: Words = LOOPBACK
     forwarded_allow_ips: Words = ("127.0.0.1", "::1")

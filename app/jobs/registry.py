@@ -13,7 +13,7 @@ from typing import Final
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.schemas import JsonObject
-from app.jobs import imports, notices, sessions
+from app.jobs import circulation, imports, notices, sessions
 from app.jobs.schedule import Daily, Every, Schedule
 
 Work = Callable[[Database, Settings, datetime], Awaitable[JsonObject]]
@@ -37,6 +37,12 @@ JOBS: Final = {
     for job in (
         Job("send_notices", Every(30), notices.send, "Send readers what they are to be told."),
         Job("run_imports", Every(5), imports.run, "Take in the catalogue files that were uploaded."),
+        Job("expire_holds", Every(300), circulation.expire_holds, "Pass on copies that were not collected in time."),
+        Job("resume_bookings", Every(900), circulation.resume_bookings, "Put suspended bookings back in line."),
+        Job("remind", Every(3_600), circulation.remind, "Remind readers of loans that are due soon or overdue."),
+        Job("invariants", Every(3_600), circulation.check_invariants, "Look for states that must never be."),
+        Job("purge_history", Daily(time(3, 20)), circulation.purge_history, "Cut readers from what they returned."),
+        Job("purge_idempotency", Daily(time(3, 30)), circulation.purge_idempotency, "Forget answers kept for a day."),
         Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),
     )
 }

@@ -5,7 +5,7 @@ from datetime import datetime
 from types import NoneType
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
@@ -85,6 +85,16 @@ async def due_dates(session: AsyncSession, *, book_ids: Collection[int], per_boo
     )
     statement = select(ranked).where(ranked.c.place <= per_book).order_by(ranked.c.book_id, ranked.c.due_at)
     return [(row.book_id, row.due_at) for row in await session.execute(statement)]
+
+
+async def due_until(
+    session: AsyncSession, *, until: datetime, after: tuple[datetime, UUID] | None, limit: int
+) -> list[Loan]:
+    """Open loans due by an instant, the earliest first, from behind the (due, id) named."""
+    statement = select(Loan).where(Loan.status == LoanStatus.OPEN, Loan.due_at <= until)
+    if after is not None:
+        statement = statement.where(tuple_(Loan.due_at, Loan.id) > after)
+    return list(await session.scalars(statement.order_by(Loan.due_at, Loan.id).limit(limit)))
 
 
 async def recent_loans(

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bookings import queries
 from app.bookings.context import Context
 from app.bookings.models import OPEN, PROMISED, Booking, BookingStatus
-from app.bookings.service import handover
+from app.bookings.service import handover, letters
 from app.books import service as books
 from app.copies import queries as copies
 from app.core.errors import Conflict, NotFound
@@ -123,5 +123,8 @@ async def _close(
     booking.closed_at = context.now
     copy_id = copy.id if copy else None
     await handover.note(session, f"booking_{status}", booking, context, copy_id=copy_id, reason=reason)
+    await letters.take_back(session, booking=booking)
+    if status is BookingStatus.EXPIRED:
+        await letters.tell_expired(session, booking=booking, context=context)
     if copy is not None and was_promised:
         await handover.pass_on(session, copy=copy, in_hand=False, context=context)

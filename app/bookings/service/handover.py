@@ -11,6 +11,7 @@ from app.audit.service import Change
 from app.bookings import queries
 from app.bookings.context import Context
 from app.bookings.models import Booking, BookingStatus
+from app.bookings.service import letters
 from app.branches import service as branches
 from app.copies import queries as copies
 from app.copies.models import Copy, CopyStatus
@@ -66,6 +67,7 @@ async def back_to_queue(session: AsyncSession, *, booking: Booking, context: Con
     booking.copy_id = None
     booking.pickup_until = None
     await note(session, "booking_requeued", booking, context, copy_id=copy_id, reason=reason)
+    await letters.take_back(session, booking=booking)
 
 
 async def note(
@@ -99,6 +101,7 @@ async def _put_on_hold_shelf(session: AsyncSession, booking: Booking, copy: Copy
     booking.status = BookingStatus.READY
     booking.pickup_until = calendar.pickup_until(context.now, days=terms.pickup_days)
     await note(session, "booking_ready", booking, context, copy_id=copy.id)
+    await letters.tell_ready(session, booking=booking, context=context)
 
 
 def _send_home(copy: Copy, *, in_hand: bool) -> None:

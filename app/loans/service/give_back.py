@@ -21,7 +21,7 @@ from app.core.db import on_commit
 from app.core.errors import Conflict
 from app.loans import queries
 from app.loans.models import Loan, LoanStatus
-from app.loans.service import dues
+from app.loans.service import dues, letters
 from app.loans.service.scans import keep_scan, snapshot
 
 Action = Literal["reshelve", "hold_shelf", "transfer"]
@@ -98,6 +98,7 @@ async def _end_loan(session: AsyncSession, copy: Copy, branch_id: str, context: 
     change = Change("loan_returned", book_id=copy.book_id, copy_id=copy.id, loan_id=loan.id, branch_id=branch_id)
     audit.record(session, change, actor=context.actor, now=context.now)
     charged = await dues.charge_overdue(session, loan=loan, context=context)
+    await letters.take_back(session, loan=loan)
     on_commit(session, metrics.returns_total.inc)
     scan_id = await keep_scan(session, kind="return", copy=copy, before=before, loan=loan, context=context)
     return await _hand_on(session, copy, branch_id, context, loan=loan, charged_minor=charged, scan_id=scan_id)

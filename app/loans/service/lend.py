@@ -14,6 +14,7 @@ from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
 from app.bookings.models import Booking, BookingStatus
+from app.bookings.service import letters as booking_letters
 from app.books import service as books
 from app.branches import service as branches
 from app.copies import queries as copies
@@ -200,6 +201,7 @@ async def _fulfil(session: AsyncSession, reader: User, copy: Copy, before: Snaps
     booking.suspended_until = None
     booking.closed_at = context.now
     await bookings.note(session, "booking_fulfilled", booking, context, copy_id=copy.id)
+    await booking_letters.take_back(session, booking=booking)
     if promised_id is not None and promised_id != copy.id:
         other = await copies.locked(session, promised_id)
         if other is not None:

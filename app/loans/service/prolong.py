@@ -19,7 +19,7 @@ from app.core.db import on_commit
 from app.core.errors import Conflict, NotFound
 from app.loans import queries
 from app.loans.models import Loan, LoanStatus
-from app.loans.service import dues
+from app.loans.service import dues, letters
 from app.users.models import User
 
 
@@ -72,6 +72,7 @@ async def renew(session: AsyncSession, *, loan_id: UUID, is_mine: Owner, context
     calendar = await branches.calendar(session, loan.branch_id, context.timezone)
     loan.due_at = max(loan.due_at, calendar.due_at(context.now, days=loan.terms["loan_days"]))
     loan.renewals += 1
+    await letters.take_back(session, loan=loan)
     await _note(session, "loan_renewed", loan, context)
     on_commit(session, metrics.renewals_total.inc)
     return loan
@@ -101,6 +102,7 @@ async def mark_lost(session: AsyncSession, *, loan_id: UUID, is_mine: Owner, con
     copy.status = CopyStatus.LOST
     charged = await dues.charge_lost(session, loan=loan, copy=copy, context=context)
     await _note(session, "loan_lost", loan, context)
+    await letters.take_back(session, loan=loan)
     return loan, charged
 
 
@@ -121,6 +123,8 @@ async def recall(session: AsyncSession, *, book_id: int, context: Context) -> Lo
     loan.due_at = min(loan.due_at, max(wanted, soonest))
     loan.recalled_at = context.now
     await _note(session, "loan_recalled", loan, context)
+    await letters.take_back(session, loan=loan)
+    await letters.tell_recalled(session, loan=loan, now=context.now, timezone=context.timezone)
     return loan
 
 
