@@ -13,9 +13,11 @@ from app.api import docs
 from app.api.errors import install_error_handlers
 from app.api.limiter import RequestLimiter
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
+from app.api.stream import LookOut
 from app.api.v1.endpoints import (
     account,
     auth,
+    availability,
     bookings,
     books,
     branches,
@@ -26,6 +28,8 @@ from app.api.v1.endpoints import (
     imports,
     loans,
     policies,
+    records,
+    trail,
     users,
 )
 from app.core.config import Settings, load_settings
@@ -53,6 +57,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.mailer = Mailer(settings)
     api.state.limits = Limits(settings)
     api.state.is_draining = is_draining
+    api.state.look_out = LookOut(api.state.database, is_draining)
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(
         api,
@@ -79,7 +84,11 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, account, desk, imports, books, copies, bookings, loans, charges, branches, policies, users):
+    routers = (
+        auth, account, desk, availability, imports, books, copies, bookings, loans, charges, branches, policies,
+        records, users, trail,
+    )  # fmt: skip
+    for module in routers:
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)
@@ -93,6 +102,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     async with scheduler.beside(api.state.database, api.state.settings):
         api.state.has_started = True
         yield
+    await api.state.look_out.close()
     await api.state.mailer.close()
     await api.state.limits.close()
     await api.state.database.close()

@@ -188,6 +188,8 @@ PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
 MoneyTaker = Annotated[Identity, Depends(may(Permission.TAKE_MONEY))]
 MoneyWaiver = Annotated[Identity, Depends(may(Permission.WAIVE_MONEY))]
 
+AuditViewer = Annotated[Identity, Depends(may(Permission.SEE_AUDIT))]
+EventFollower = Annotated[Identity, Depends(may(Permission.FOLLOW_EVENTS))]
 DeskStaff = Annotated[Identity, Depends(may(Permission.USE_DESK))]
 
 _TAG: Final = re.compile(r'\s*(?:W/)?"?(\d{1,18})(?:-(?:br|gzip))?"?\s*')

@@ -69,13 +69,17 @@ async def claim_key(request: Request, session: AsyncSession, who: Identity | Non
         return
     if not _KEY.fullmatch(key):
         raise InvalidIdempotencyKey
-    body = hashlib.sha256(await request.body()).hexdigest()
+    body_digest = digest_of(await request.body())
     scope = scope_of(who, request, key)
-    answer = await idempotency.claim(session, scope=scope, user_id=who.user_id, body_digest=body, now=now)
+    answer = await idempotency.claim(session, scope=scope, user_id=who.user_id, body_digest=body_digest, now=now)
     if answer is not None:
         raise Replay(answer)
     request.state.idempotency_scope = scope
     request.state.session = session
+
+
+def digest_of(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
 
 
 def scope_of(who: Identity, request: Request, key: str) -> str:

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     USE_DESK = "desk:use"
     OVERRIDE_RULES = "desk:override"
     SEE_AUDIT = "audit:see"
+    FOLLOW_EVENTS = "events:follow"
     SEE_READERS = "readers:see"
     EDIT_READERS = "readers:edit"
     EDIT_STAFF = "staff:edit"
@@ -43,6 +44,7 @@ _LIBRARIAN: Final = frozenset(
         Permission.TAKE_MONEY,
         Permission.WAIVE_MONEY,
         Permission.SEE_OPERATIONS,
+        Permission.FOLLOW_EVENTS,
         Permission.USE_DESK,
         Permission.OVERRIDE_RULES,
         Permission.SEE_READERS,

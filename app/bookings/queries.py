@@ -217,6 +217,18 @@ async def overdue_for_pickup(session: AsyncSession, *, now: datetime, limit: int
     return [(row.id, row.book_id) for row in await session.execute(statement)]
 
 
+async def wanted_beside_free(session: AsyncSession) -> list[int]:
+    """The books, by id, for which somebody waits while a copy is free: one that he may not take, or that is his."""
+    statement = (
+        select(Copy.book_id)
+        .join(Booking, and_(Booking.book_id == Copy.book_id, Booking.status == BookingStatus.WAITING))
+        .where(Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
+        .distinct()
+        .order_by(Copy.book_id)
+    )
+    return list(await session.scalars(statement))
+
+
 async def to_resume(session: AsyncSession, *, today: date, limit: int) -> list[UUID]:
     """Suspended bookings whose day to wait again has come."""
     statement = (

@@ -65,7 +65,7 @@ class Exchange:
         if self._is_head:
             scope["method"] = "GET"
         self.request_id = _request_id(scope)
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        scope.setdefault("state", {}).update(request_id=self.request_id, is_head=self._is_head)
         self.status = 500
         self._receive = receive
         self._send = send

@@ -39,6 +39,7 @@ JOBS: Final = {
         Job("run_imports", Every(5), imports.run, "Take in the catalogue files that were uploaded."),
         Job("expire_holds", Every(300), circulation.expire_holds, "Pass on copies that were not collected in time."),
         Job("resume_bookings", Every(900), circulation.resume_bookings, "Put suspended bookings back in line."),
+        Job("hand_out", Every(900), circulation.hand_out, "Give free copies to whoever waits for them."),
         Job("remind", Every(3_600), circulation.remind, "Remind readers of loans that are due soon or overdue."),
         Job("invariants", Every(3_600), circulation.check_invariants, "Look for states that must never be."),
         Job("purge_history", Daily(time(3, 20)), circulation.purge_history, "Cut readers from what they returned."),

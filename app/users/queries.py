@@ -1,7 +1,7 @@
 """Reading accounts: by id, address and card, and the desk's search; what is personal is scoped by who asks."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -35,6 +35,12 @@ async def find(session: AsyncSession, user_id: UUID) -> User | None:
 async def seen(session: AsyncSession, user_id: UUID, *, viewer: Viewer) -> User | None:
     """The account, if the viewer may see it; what is not his and what is not there are the same."""
     return (await session.scalars(select(User).where(User.id == user_id, viewer.may_see()))).one_or_none()
+
+
+async def names(session: AsyncSession, pseudonyms: Collection[UUID]) -> dict[UUID, str]:
+    """The names behind some pseudonyms, of accounts that are still there."""
+    found = await session.execute(select(User.pseudonym, User.full_name).where(User.pseudonym.in_(pseudonyms)))
+    return {row.pseudonym: row.full_name for row in found}
 
 
 async def by_email(session: AsyncSession, email: str) -> User | None:

@@ -12,7 +12,7 @@ from app.bookings.service.change import (
     suspend,
     withdraw,
 )
-from app.bookings.service.handover import back_to_queue, note, pass_on, promise, settle
+from app.bookings.service.handover import back_to_queue, note, pass_on, promise, settle, settle_all
 from app.bookings.service.place import (
     AlreadyBooked,
     AlreadyBorrowed,
@@ -48,6 +48,7 @@ __all__ = [
     "promise",
     "resume",
     "settle",
+    "settle_all",
     "suspend",
     "withdraw",
 ]

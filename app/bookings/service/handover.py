@@ -12,6 +12,7 @@ from app.bookings import queries
 from app.bookings.context import Context
 from app.bookings.models import Booking, BookingStatus
 from app.bookings.service import letters
+from app.books import holding
 from app.branches import service as branches
 from app.copies import queries as copies
 from app.copies.models import Copy, CopyStatus
@@ -58,6 +59,15 @@ async def settle(session: AsyncSession, *, book_id: int, context: Context) -> No
         return
     for copy in await copies.lock_free(session, book_id):
         await pass_on(session, copy=copy, in_hand=False, context=context)
+
+
+async def settle_all(session: AsyncSession, *, context: Context) -> int:
+    """The same for every book, after a change of the rules; gives for how many books it was looked at."""
+    books = await queries.wanted_beside_free(session)
+    for book_id in books:
+        await holding.hold(session, book_id=book_id)
+        await settle(session, book_id=book_id, context=context)
+    return len(books)
 
 
 async def back_to_queue(session: AsyncSession, *, booking: Booking, context: Context, reason: str) -> None:

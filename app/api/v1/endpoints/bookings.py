@@ -7,23 +7,37 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.circulation import BranchRequired, Circulation, has_on_loan, pickup_branch, read_bookings
-from app.api.deps import DeskStaff, Reading, SignedIn, Writing
+from app.api.circulation import BranchRequired, Circulation, actor_of, has_on_loan, pickup_branch, read_bookings
+from app.api.deps import CurrentDatabase, CurrentSettings, DeskStaff, Now, Reading, SignedIn, Writing
 from app.api.errors import problems
-from app.api.idempotency import IdempotentRoute
+from app.api.idempotency import IdempotentRoute, digest_of, scope_of
 from app.api.responses import next_link
+from app.auth.permissions import Permission
 from app.auth.service import Identity
 from app.bookings import queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
 from app.bookings.models import Booking
-from app.bookings.schemas import BookingCancel, BookingCreate, BookingPage, BookingRead, BookingSuspend, StatusFilter
+from app.bookings.schemas import (
+    BatchItem,
+    BatchResult,
+    BookingBatch,
+    BookingCancel,
+    BookingCreate,
+    BookingPage,
+    BookingRead,
+    BookingSuspend,
+    StatusFilter,
+)
 from app.bookings.service import Wish
 from app.books import service as books
 from app.branches import service as branches
 from app.core.errors import AppError, Forbidden, Unauthorized
 from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
+from app.idempotency import service as idempotency
+from app.idempotency.service import Answer
 from app.loans import service as loans
+from app.policies import service as policies
 from app.users import queries as user_queries
 
 router = APIRouter(prefix="/bookings", tags=["bookings"], route_class=IdempotentRoute)
@@ -68,11 +82,51 @@ async def create_booking(
     return (await read_bookings(session, [booking]))[0]
 
 
+@router.post("/batch", responses=problems(Unauthorized, Forbidden))
+async def create_bookings(
+    data: BookingBatch, request: Request, who: DeskStaff, settings: CurrentSettings, database: CurrentDatabase, now: Now
+) -> BatchResult:
+    """Book for many readers at once; each row is judged and answered by itself, whatever becomes of the others.
+
+    With an Idempotency-Key a batch that is sent again goes on where it was cut off and does nothing twice.
+    """
+    key = request.headers.get("idempotency-key")
+    items = []
+    for index, row in enumerate(data.items):
+        try:
+            async with database.transaction() as session:
+                context = Context(now, actor_of(who), await policies.rulebook(session), settings.timezone)
+                booking = await _place_once(session, row, request, who, context, key=key and f"{key}#{index}")
+                read = (await read_bookings(session, [booking]))[0]
+            items.append(BatchItem(index=index, status=status.HTTP_201_CREATED, booking=read, code=None, detail=None))
+        except AppError as error:
+            items.append(BatchItem(index=index, status=error.status, booking=None, code=error.code, detail=str(error)))
+    return BatchResult(items=items)
+
+
+async def _place_once(
+    session: AsyncSession, row: BookingCreate, request: Request, who: Identity, context: Context, *, key: str | None
+) -> Booking:
+    """Place one row's booking, or find the one that the same row of the same batch placed before."""
+    if key is None:
+        return await place(session, row, who, context)
+    scope = scope_of(who, request, key)
+    body_digest = digest_of(row.model_dump_json().encode())
+    answer = await idempotency.claim(
+        session, scope=scope, user_id=who.user_id, body_digest=body_digest, now=context.now
+    )
+    if answer is not None and (found := await queries.find(session, UUID(answer.body.decode()))):
+        return found
+    booking = await place(session, row, who, context)
+    await idempotency.keep(session, scope=scope, answer=Answer(201, {}, str(booking.id).encode()))
+    return booking
+
+
 async def place(session: AsyncSession, data: BookingCreate, who: Identity, context: Context) -> Booking:
     """Place a booking for who asks, or, by staff, for the reader with a card."""
     reader_id = who.user_id
     if data.card_number is not None or data.recall:
-        if not who.is_staff:
+        if not who.may(Permission.USE_DESK):
             raise Forbidden
         if data.card_number is not None:
             reader = await user_queries.by_card(session, data.card_number)
@@ -134,4 +188,4 @@ async def resume_booking(booking_id: UUID, session: Writing, who: SignedIn, cont
 
 
 def _owned_by(who: Identity) -> bookings.Owner:
-    return lambda booking: who.is_staff or booking.reader_id == who.user_id
+    return lambda booking: who.may(Permission.USE_DESK) or booking.reader_id == who.user_id

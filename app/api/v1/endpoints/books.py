@@ -44,20 +44,15 @@ from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
 from app.copies.schemas import CopyCreate, CopyPage, CopyRead
-from app.core.errors import AppError, BadRequest, Forbidden, PreconditionRequired, Unauthorized
-from app.core.pagination import DEFAULT_LIMIT, MAX_ID, MAX_LIMIT, InvalidCursor, StaleCursor
+from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthorized
+from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
 from app.core.versioning import VersionChanged, etag
 
 router = APIRouter(prefix="/books", tags=["books"], route_class=IdempotentRoute)
 
-MAX_AVAILABILITY_IDS = 100
 _MISSING: tuple[type[AppError], ...] = (books.BookNotFound, books.BookGone)
 _STAFF: tuple[type[AppError], ...] = (Unauthorized, Forbidden)
 _CHANGE: tuple[type[AppError], ...] = (*_STAFF, *_MISSING, PreconditionRequired, VersionChanged)
-
-
-class InvalidIds(BadRequest):
-    code, detail = "invalid_ids", "`ids` must be 1 to 100 numbers separated by commas."
 
 
 @router.get(
@@ -132,21 +127,6 @@ async def book_facets(
         available=await copy_queries.count_available(session, ids),
         **common,
     )
-
-
-@router.get("/availability", responses=problems(InvalidIds))
-async def books_availability(
-    session: Reading, response: Response, ids: Annotated[str, Query(max_length=2_000)]
-) -> dict[int, Availability]:
-    """Live counts for up to 100 books, by id; a book without copies, or unknown, has zeros."""
-    parts = ids.split(",")
-    if len(parts) > MAX_AVAILABILITY_IDS or not all(part.isascii() and part.isdecimal() for part in parts):
-        raise InvalidIds
-    wanted = sorted({int(part) for part in parts})
-    if wanted[-1] > MAX_ID:
-        raise InvalidIds
-    response.headers["Cache-Control"] = "no-store"
-    return await live_counts(session, wanted)
 
 
 @router.get("/{book_id}", response_model=BookRead, responses=problems(*_MISSING))

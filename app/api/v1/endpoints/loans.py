@@ -126,4 +126,4 @@ async def claim_loan_returned(loan_id: UUID, session: Writing, who: SignedIn, co
 
 
 def _owned_by(who: Identity) -> loans.Owner:
-    return lambda loan: who.is_staff or loan.reader_id == who.user_id
+    return lambda loan: who.may(Permission.USE_DESK) or loan.reader_id == who.user_id

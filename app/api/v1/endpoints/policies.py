@@ -1,5 +1,6 @@
 """Policies over HTTP."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -7,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.circulation import actor_of
+from app.api.circulation import Circulation, actor_of
 from app.api.deps import CurrentSettings, Now, PolicyEditor, Reading, RequiredIfMatch, RowId, SignedIn, Writing
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute
@@ -15,6 +16,8 @@ from app.api.responses import next_link
 from app.audit import service as audit
 from app.auth import service as auth
 from app.auth.service import Identity
+from app.bookings import service as bookings
+from app.bookings.context import Context
 from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
@@ -54,13 +57,19 @@ async def list_policies(
     responses=problems(*_STAFF, policies.PolicyExists, policies.TooManyPolicies, branches.UnknownBranch),
 )
 async def create_policy(
-    data: PolicyCreate, session: Writing, who: PolicyEditor, settings: CurrentSettings, response: Response, now: Now
+    data: PolicyCreate,
+    session: Writing,
+    who: PolicyEditor,
+    settings: CurrentSettings,
+    context: Circulation,
+    response: Response,
 ) -> PolicyRead:
     """Add terms; those of all branches are an administrator's to add."""
     await _check_branch(session, who, data.branch)
     if data.branch:
         await branches.check_open(session, data.branch)
-    policy = await policies.add(session, data=data, now=now)
+    policy = await policies.add(session, data=data, now=context.now)
+    await _hand_out(session, context)
     response.headers["Location"] = f"{settings.api_v1_str}/policies/{policy.id}"
     response.headers["ETag"] = etag(policy.version)
     return policies.read(policy, currency=settings.currency)
@@ -107,6 +116,7 @@ async def update_policy(
     who: PolicyEditor,
     if_match: RequiredIfMatch,
     settings: CurrentSettings,
+    context: Circulation,
     response: Response,
 ) -> PolicyRead:
     """Change terms; loans keep those under which they were made."""
@@ -119,17 +129,30 @@ async def update_policy(
     policy = await policies.change(
         session, policy_id=policy_id, changes=changes, if_match=if_match, currency=settings.currency
     )
+    await _hand_out(session, context)
     response.headers["ETag"] = etag(policy.version)
     return policies.read(policy, currency=settings.currency)
 
 
 @router.delete("/{policy_id}", status_code=status.HTTP_204_NO_CONTENT, responses=problems(*_CHANGE))
 async def delete_policy(
-    policy_id: RowId, session: Writing, who: PolicyEditor, if_match: RequiredIfMatch, settings: CurrentSettings
+    policy_id: RowId,
+    session: Writing,
+    who: PolicyEditor,
+    if_match: RequiredIfMatch,
+    settings: CurrentSettings,
+    context: Circulation,
 ) -> None:
     """Remove terms; more general ones decide from now on."""
     await _check_branch(session, who, (await policies.get(session, policy_id)).branch_id)
     await policies.remove(session, policy_id=policy_id, if_match=if_match, currency=settings.currency)
+    await _hand_out(session, context)
+
+
+async def _hand_out(session: AsyncSession, context: Context) -> None:
+    """Under the new rules somebody who waits may be allowed a copy that is free."""
+    rules = await policies.rulebook(session)
+    await bookings.settle_all(session, context=replace(context, rules=rules))
 
 
 async def _category_of(session: AsyncSession, who: Identity, card_number: str, now: datetime) -> str:
