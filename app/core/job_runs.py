@@ -45,9 +45,9 @@ async def last_runs(session: AsyncSession) -> dict[str, JobRun]:
     return {run.name: run for run in await session.scalars(select(JobRun))}
 
 
-async def begin(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
+async def start(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
     """Note that a run begins, whoever else may be running the job."""
-    await _begin(session, name, holder, now, only_if=true())
+    await _start(session, name, holder, now, only_if=true())
 
 
 async def claim(session: AsyncSession, *, name: str, seen: datetime | None, holder: UUID, now: datetime) -> bool:
@@ -61,7 +61,7 @@ async def claim(session: AsyncSession, *, name: str, seen: datetime | None, hold
         JobRun.lease_until > now + LEASE,  # left by a clock that was ahead
     )
     unchanged = JobRun.last_started_at.is_not_distinct_from(seen)
-    return await _begin(session, name, holder, now, only_if=unchanged & is_free)
+    return await _start(session, name, holder, now, only_if=unchanged & is_free)
 
 
 async def renew(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
@@ -104,7 +104,7 @@ async def finish(
     await session.execute(update(JobRun).where(JobRun.name == name).values(**values))
 
 
-async def _begin(
+async def _start(
     session: AsyncSession, name: str, holder: UUID, now: datetime, *, only_if: ColumnElement[bool]
 ) -> bool:
     running = {"last_started_at": now, "lease_until": now + LEASE, "lease_holder": holder}

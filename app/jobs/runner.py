@@ -53,7 +53,7 @@ async def run(database: Database, settings: Settings, job: Job) -> Report:
     holder = uuid4()
     async with database.transaction() as session:
         now = await job_runs.clock(session)
-        await job_runs.begin(session, name=job.name, holder=holder, now=now)
+        await job_runs.start(session, name=job.name, holder=holder, now=now)
     return await _perform(database, settings, job, holder, now)
 
 

@@ -115,7 +115,7 @@ async def test_what_a_killed_process_left_is_taken_up_when_its_lease_is_over(
     calls: list[datetime] = []
     job = Job("job", HOUR, counting(calls), "Counts.")
     async with database.transaction() as session:
-        await job_runs.begin(session, name="job", holder=uuid4(), now=await job_runs.clock(session))
+        await job_runs.start(session, name="job", holder=uuid4(), now=await job_runs.clock(session))
     await keep_for([database], settings, job, 0.5)
     assert calls == [], "its holder may still live"
     await plant(database, lease_until=datetime.now(UTC) - timedelta(seconds=1))
