@@ -18,7 +18,7 @@ from app.core.db import Database
 from app.core.job_runs import JobRun
 from app.jobs import runner
 from app.jobs.registry import JOBS
-from tests.integration.jobs.operators import command_line
+from tests.integration.commands.command_line import CommandLine
 from tests.integration.notifications.outbox import add_notices, add_reader, states
 from tests.mailserver import MailServer, mail_server, sending_to
 from tests.servers import free_port
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 @contextmanager
 def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    process = command_line(settings).start(*arguments)
+    process = CommandLine.of(settings).start(*arguments)
     try:
         yield process
     finally:
@@ -51,7 +51,7 @@ async def stop(process: subprocess.Popen[str]) -> int:
 
 
 async def library_run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(command_line(settings).run, *arguments)
+    return await asyncio.to_thread(CommandLine.of(settings).run, *arguments)
 
 
 async def test_a_job_runs_by_hand_and_says_what_it_did(settings: Settings, database: Database) -> None:
@@ -150,7 +150,7 @@ async def test_the_service_runs_the_jobs_itself_and_exports_them(
     await add_notices(database, await add_reader(database), 5)
     with (
         mail_server() as server,
-        command_line(sending_to(settings, server.port)).serving("--workers", workers) as service,
+        CommandLine.of(sending_to(settings, server.port)).serving("--workers", workers) as service,
     ):
         found: dict[tuple[str, ...], float] = {}
         async with asyncio.timeout(20):
@@ -166,7 +166,7 @@ async def test_the_service_runs_the_jobs_itself_and_exports_them(
 
 async def test_a_service_with_the_scheduler_off_runs_no_job(settings: Settings, database: Database) -> None:
     await add_notices(database, await add_reader(database), 1)
-    with command_line(settings.model_copy(update={"scheduler_enabled": False})).serving() as service:
+    with CommandLine.of(settings.model_copy(update={"scheduler_enabled": False})).serving() as service:
         await asyncio.sleep(1)
         assert await stop(service.process) == 0
     async with database.reading() as session:
