@@ -114,7 +114,7 @@ def _described(each: Job, last: JobRun | None, *, now: datetime, zone: ZoneInfo)
         "duration_seconds": last.duration_seconds if last else None,
         "result": last.result if last else {},
         "last_error": last.last_error if last else None,
-        "is_running": bool(last and last.lease_until and now < last.lease_until),
+        "is_running": last is not None and last.is_held(now),
         "next_due_at": _stamp(runner.due_at(each, last, now=now, zone=zone)),
     }
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, Text, Uuid, case, or_, select, true, update
+from sqlalchemy import ColumnElement, String, Text, Uuid, and_, case, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -35,6 +35,10 @@ class JobRun(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_holder: Mapped[UUID | None] = mapped_column(Uuid)
 
+    def is_held(self, now: datetime) -> bool:
+        """Whether somebody runs the job now, or did less than a lease ago."""
+        return self.lease_until is not None and now < self.lease_until <= now + LEASE
+
 
 async def clock(session: AsyncSession) -> datetime:
     """The one clock that leases and schedules go by."""
@@ -45,23 +49,27 @@ async def last_runs(session: AsyncSession) -> dict[str, JobRun]:
     return {run.name: run for run in await session.scalars(select(JobRun))}
 
 
-async def begin(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
+async def start(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
     """Note that a run begins, whoever else may be running the job."""
-    await _begin(session, name, holder, now, only_if=true())
+    await _start(session, name, holder, now, only_if=true())
 
 
-async def claim(session: AsyncSession, *, name: str, seen: datetime | None, holder: UUID, now: datetime) -> bool:
-    """Begin a run unless another process has begun one since `seen` (last_started_at) or runs the job now.
+async def claim(session: AsyncSession, *, name: str, seen: JobRun | None, holder: UUID, now: datetime) -> bool:
+    """Begin a run unless the job is being run now, or has begun or ended a run since it was `seen`.
 
-    Of any number of callers that saw the same, one gets True.
+    Of any number of callers that saw the same, one gets True. Who saw a run under way must not take it for
+    interrupted when it has ended meanwhile: hence the end, too.
     """
+    unchanged = and_(
+        JobRun.last_started_at.is_not_distinct_from(seen.last_started_at if seen else None),
+        JobRun.last_finished_at.is_not_distinct_from(seen.last_finished_at if seen else None),
+    )
     is_free = or_(
         JobRun.lease_until.is_(None),
         JobRun.lease_until <= now,
         JobRun.lease_until > now + LEASE,  # left by a clock that was ahead
     )
-    unchanged = JobRun.last_started_at.is_not_distinct_from(seen)
-    return await _begin(session, name, holder, now, only_if=unchanged & is_free)
+    return await _start(session, name, holder, now, only_if=unchanged & is_free)
 
 
 async def renew(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
@@ -104,7 +112,7 @@ async def finish(
     await session.execute(update(JobRun).where(JobRun.name == name).values(**values))
 
 
-async def _begin(
+async def _start(
     session: AsyncSession, name: str, holder: UUID, now: datetime, *, only_if: ColumnElement[bool]
 ) -> bool:
     running = {"last_started_at": now, "lease_until": now + LEASE, "lease_holder": holder}

@@ -39,8 +39,15 @@ class Report:
 
 
 def due_at(job: Job, last: JobRun | None, *, now: datetime, zone: ZoneInfo) -> datetime:
-    """When the job is to run next; what was interrupted, or started in the future by a clock set wrong, is due now."""
-    if last is None or last.last_started_at > now:
+    """When the job is to run next; what was interrupted, or started in the future by a clock set wrong, is due now.
+
+    While it runs: when the lease would end.
+    """
+    if last is None:
+        return now
+    if last.lease_until is not None and last.is_held(now):
+        return last.lease_until
+    if last.last_started_at > now:
         return now
     if last.last_finished_at is None or last.last_finished_at < last.last_started_at:
         return now
@@ -53,17 +60,16 @@ async def run(database: Database, settings: Settings, job: Job) -> Report:
     holder = uuid4()
     async with database.transaction() as session:
         now = await job_runs.clock(session)
-        await job_runs.begin(session, name=job.name, holder=holder, now=now)
+        await job_runs.start(session, name=job.name, holder=holder, now=now)
     return await _perform(database, settings, job, holder, now)
 
 
 async def run_if_unclaimed(database: Database, settings: Settings, job: Job, *, seen: JobRun | None) -> Report | None:
     """Run a due job unless somebody else has begun to since it was `seen`."""
     holder = uuid4()
-    started = seen.last_started_at if seen else None
     async with database.transaction() as session:
         now = await job_runs.clock(session)
-        if not await job_runs.claim(session, name=job.name, seen=started, holder=holder, now=now):
+        if not await job_runs.claim(session, name=job.name, seen=seen, holder=holder, now=now):
             return None
     return await _perform(database, settings, job, holder, now)
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Self, TextIO
 
 import httpx2
+from pydantic import SecretStr
 
+from app.core.config import Settings
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +30,19 @@ class CommandLine:
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """With the settings of a test, whatever they are."""
+        values = {name.upper(): getattr(settings, name) for name in settings.model_fields_set}
+        return cls(
+            settings.data_dir,
+            {
+                name: value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+                for name, value in values.items()
+                if value is not None
+            },
+        )
 
     def run(self, *arguments: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

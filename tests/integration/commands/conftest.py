@@ -11,7 +11,6 @@ from app.core.config import Settings
 from tests import servers
 from tests.conftest import SECRET, _administer
 from tests.integration.commands.command_line import CommandLine
-from tests.library import environment
 
 
 @pytest.fixture
@@ -21,9 +20,9 @@ def bare(tmp_path: Path) -> CommandLine:
 
 
 @pytest.fixture
-def library(settings: Settings, tmp_path: Path) -> CommandLine:
+def library(settings: Settings) -> CommandLine:
     """A migrated, empty library."""
-    return CommandLine(tmp_path, environment(settings))
+    return CommandLine.of(settings)
 
 
 @pytest.fixture

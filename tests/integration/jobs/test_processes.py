@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 
-import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
@@ -19,17 +18,17 @@ from app.core.db import Database
 from app.core.job_runs import JobRun
 from app.jobs import runner
 from app.jobs.registry import JOBS
-from tests import library
+from tests.integration.commands.command_line import CommandLine
 from tests.integration.notifications.outbox import add_notices, add_reader, states
 from tests.mailserver import MailServer, mail_server, sending_to
-from tests.servers import free_port, wait_for
+from tests.servers import free_port
 
 pytestmark = pytest.mark.anyio
 
 
 @contextmanager
-def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = library.start(settings, *arguments)
+def running(settings: Settings, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = CommandLine.of(settings).start(*arguments)
     try:
         yield process
     finally:
@@ -45,14 +44,14 @@ async def until(condition: Callable[[], bool], *, seconds: int = 30) -> None:
     raise TimeoutError
 
 
-async def stop(process: subprocess.Popen[bytes]) -> int:
+async def stop(process: subprocess.Popen[str]) -> int:
     process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(process.wait, 30)
     return process.returncode
 
 
 async def library_run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(library.run, settings, *arguments)
+    return await asyncio.to_thread(CommandLine.of(settings).run, *arguments)
 
 
 async def test_a_job_runs_by_hand_and_says_what_it_did(settings: Settings, database: Database) -> None:
@@ -144,24 +143,22 @@ async def test_another_scheduler_takes_over_from_a_killed_one(settings: Settings
     assert await states(database) == {"sent": 9, "pending": 1}, "the one in flight waits for its pause"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_the_service_runs_the_jobs_itself_and_exports_them(
-    settings: Settings, database: Database, workers: int
+    settings: Settings, database: Database, workers: str
 ) -> None:
     await add_notices(database, await add_reader(database), 5)
-    with mail_server() as server:
-        port = free_port()
-        reached = sending_to(settings, server.port, port=port, web_concurrency=workers)
-        with running(reached, "serve") as process:
-            await until(lambda: len(server.letters) >= 5)
-            async with httpx2.AsyncClient(base_url=f"http://localhost:{port}") as client:
-                found: dict[tuple[str, ...], float] = {}
-                async with asyncio.timeout(20):
-                    while ("notices_sent_total", "booking_ready", "sent") not in found:
-                        await asyncio.sleep(0.1)
-                        found = samples((await client.get("/metrics")).text)
-            assert await stop(process) == 0
-        assert len(server.letters) == 5
+    with (
+        mail_server() as server,
+        CommandLine.of(sending_to(settings, server.port)).serving("--workers", workers) as service,
+    ):
+        found: dict[tuple[str, ...], float] = {}
+        async with asyncio.timeout(20):
+            while ("notices_sent_total", "booking_ready", "sent") not in found:
+                await asyncio.sleep(0.1)
+                found = samples((await asyncio.to_thread(service.get, "/metrics")).text)
+        assert await stop(service.process) == 0
+    assert len(server.letters) == 5
     assert found["notices_sent_total", "booking_ready", "sent"] == 5
     assert abs(found["job_last_success_timestamp_seconds", "send_notices"] - datetime.now(UTC).timestamp()) < 60
     assert 0 <= found["job_duration_seconds", "send_notices"] < 20
@@ -169,17 +166,15 @@ async def test_the_service_runs_the_jobs_itself_and_exports_them(
 
 async def test_a_service_with_the_scheduler_off_runs_no_job(settings: Settings, database: Database) -> None:
     await add_notices(database, await add_reader(database), 1)
-    port = free_port()
-    with running(settings.model_copy(update={"port": port, "scheduler_enabled": False}), "serve") as process:
-        await asyncio.to_thread(wait_for, port, process)
+    with CommandLine.of(settings.model_copy(update={"scheduler_enabled": False})).serving() as service:
         await asyncio.sleep(1)
-        assert await stop(process) == 0
+        assert await stop(service.process) == 0
     async with database.reading() as session:
         assert await job_runs.last_runs(session) == {}
     assert await states(database) == {"pending": 1}
 
 
-def kill_at(server: MailServer, number: int, process: subprocess.Popen[bytes]) -> None:
+def kill_at(server: MailServer, number: int, process: subprocess.Popen[str]) -> None:
     def answer(_letter: object) -> str:
         if len(server.letters) == number:
             process.kill()

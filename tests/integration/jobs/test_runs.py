@@ -86,15 +86,17 @@ async def test_four_schedulers_run_what_is_due_once(settings: Settings, database
 
 
 async def test_of_ten_claims_that_saw_the_same_one_succeeds(database: Database) -> None:
-    async def claim(seen: datetime | None) -> bool:
+    async def claim(seen: JobRun | None) -> bool:
         async with database.transaction() as session:
             now = await job_runs.clock(session)
             return await job_runs.claim(session, name="job", seen=seen, holder=uuid4(), now=now)
 
     assert sorted(await asyncio.gather(*(claim(None) for _ in range(10)))) == [False] * 9 + [True]
-    seen = (await last_run(database)).last_started_at
+    seen = await last_run(database)
     assert not await claim(seen), "somebody holds the lease"
-    await plant(database, lease_until=None)
+    await plant(database, lease_until=None, last_finished_at=datetime.now(UTC))
+    assert not await claim(seen), "the run that it saw has ended: nothing was interrupted"
+    seen = await last_run(database)
     assert sorted(await asyncio.gather(*(claim(seen) for _ in range(10)))) == [False] * 9 + [True]
 
 
@@ -115,7 +117,7 @@ async def test_what_a_killed_process_left_is_taken_up_when_its_lease_is_over(
     calls: list[datetime] = []
     job = Job("job", HOUR, counting(calls), "Counts.")
     async with database.transaction() as session:
-        await job_runs.begin(session, name="job", holder=uuid4(), now=await job_runs.clock(session))
+        await job_runs.start(session, name="job", holder=uuid4(), now=await job_runs.clock(session))
     await keep_for([database], settings, job, 0.5)
     assert calls == [], "its holder may still live"
     await plant(database, lease_until=datetime.now(UTC) - timedelta(seconds=1))

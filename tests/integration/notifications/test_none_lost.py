@@ -14,7 +14,7 @@ from app.core.config import Settings
 from app.core.db import Database
 from app.notifications import service as notifications
 from app.notifications.models import Notice, State
-from tests import library
+from tests.integration.commands.command_line import CommandLine
 from tests.integration.notifications.outbox import NOW, add_notices, add_reader, send, states
 from tests.mailserver import TAKEN, mail_server, sending_to
 
@@ -35,7 +35,7 @@ async def test_four_processes_at_once_send_each_notice_once(settings: Settings, 
     await add_notices(database, await add_reader(database), 120)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
-        runs = [asyncio.to_thread(library.run, reached, "job", "run", "send_notices") for _ in range(SENDERS)]
+        runs = [asyncio.to_thread(CommandLine.of(reached).run, "job", "run", "send_notices") for _ in range(SENDERS)]
         finished = await asyncio.gather(*runs)
         assert [run.returncode for run in finished] == [0] * SENDERS, finished
         assert Counter(server.identities()).most_common(1)[0][1] == 1
@@ -49,7 +49,7 @@ async def test_a_killed_sender_makes_one_twin_with_the_same_id_and_loses_nothing
     await add_notices(database, await add_reader(database), 30)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
-        process = await asyncio.to_thread(library.start, reached, "job", "run", "send_notices")
+        process = CommandLine.of(reached).start("job", "run", "send_notices")
 
         def kill_at_the_seventh(letter: EmailMessage) -> str:
             if len(server.letters) == 7:

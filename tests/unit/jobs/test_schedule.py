@@ -49,6 +49,13 @@ def test_a_run_that_never_ended_is_due_again() -> None:
     assert due(Daily(time(3)), NOW - MINUTE, took=-timedelta(days=1)) == NOW
 
 
+def test_a_job_that_runs_is_not_due_before_its_lease_ends() -> None:
+    last = JobRun(name="job", last_started_at=NOW - MINUTE, lease_until=NOW + MINUTE / 2)
+    job = Job("job", Every(30), nothing, "Does nothing.")
+    assert due_at(job, last, now=NOW, zone=BERLIN) == NOW + MINUTE / 2
+    assert due_at(job, last, now=NOW + MINUTE, zone=BERLIN) == NOW + MINUTE
+
+
 def test_a_start_in_the_future_counts_as_none() -> None:
     assert due(Every(600), NOW + timedelta(days=400)) == NOW
 
