@@ -24,6 +24,7 @@ from app.api.v1.endpoints import (
     desk,
     health,
     loans,
+    mfa,
     policies,
     users,
 )
@@ -36,6 +37,7 @@ from app.core.logging import configure_logging
 from app.core.mail import Mailer
 from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
+from app.core.vault import Vault
 from app.jobs import scheduler
 
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
@@ -49,6 +51,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api = build_api(settings)
     api.state.database = Database(settings)
     api.state.signer = TokenSigner(settings)
+    api.state.vault = Vault(settings)
     api.state.mailer = Mailer(settings)
     api.state.limits = Limits(settings)
     api.state.is_draining = is_draining
@@ -78,7 +81,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.state.has_started = False
     install_error_handlers(api)
     api.include_router(health.router)
-    for module in (auth, account, desk, books, copies, bookings, loans, charges, branches, policies, users):
+    for module in (auth, account, mfa, desk, books, copies, bookings, loans, charges, branches, policies, users):
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = None
     secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    encryption_key: SecretStr | None = None
+    mfa_required_roles: Words = ()
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     access_token_expire_minutes: int = Field(15, ge=1, le=24 * 60)
     refresh_token_expire_days: int = Field(30, ge=1, le=365)
@@ -115,11 +117,20 @@ class Settings(BaseSettings):
         del file_secret_settings
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
-    @field_validator("allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", mode="before")
+    @field_validator(
+        "allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", "mfa_required_roles", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip().strip("[]").lower() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("mfa_required_roles")
+    @classmethod
+    def _roles_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - {"reader", "librarian", "admin"}:
+            raise ValueError("must name roles: reader, librarian, admin")
         return value
 
     @field_validator("backend_cors_origins")
@@ -164,7 +175,7 @@ class Settings(BaseSettings):
     def _split_secrets(cls, value: object) -> object:
         return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "encryption_key")
     @classmethod
     def _secret_is_strong(cls, value: SecretStr | None) -> SecretStr | None:
         return value and _strong(value)
