@@ -27,6 +27,7 @@ from app.api.v1.endpoints import (
     health,
     imports,
     loans,
+    mfa,
     policies,
     records,
     trail,
@@ -41,6 +42,7 @@ from app.core.logging import configure_logging
 from app.core.mail import Mailer
 from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
+from app.core.vault import Vault
 from app.jobs import scheduler
 
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
@@ -54,6 +56,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api = build_api(settings)
     api.state.database = Database(settings)
     api.state.signer = TokenSigner(settings)
+    api.state.vault = Vault(settings)
     api.state.mailer = Mailer(settings)
     api.state.limits = Limits(settings)
     api.state.is_draining = is_draining
@@ -85,7 +88,7 @@ def build_api(settings: Settings) -> FastAPI:
     install_error_handlers(api)
     api.include_router(health.router)
     routers = (
-        auth, account, desk, availability, imports, books, copies, bookings, loans, charges, branches, policies,
+        auth, account, mfa, desk, availability, imports, books, copies, bookings, loans, charges, branches, policies,
         records, users, trail,
     )  # fmt: skip
     for module in routers:

@@ -1,38 +1,110 @@
-"""Judging a password over HTTP: outside any transaction, as hashing takes long and no connection should wait for it."""
+"""Judging who signs in over HTTP: outside any transaction, since hashing takes long and holds no connection."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated, Literal
 from uuid import UUID
 
-from app.auth.schemas import Credentials, TokenPair
-from app.auth.service import accounts, gate, sessions
+from fastapi import Depends, Request
+
+from app.api.deps import FromDevice, Now
+from app.auth.schemas import Credentials, MfaRequired, TokenPair
+from app.auth.service import accounts, factors, gate, sessions
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import Unauthorized
 from app.core.limits import Limits
+from app.core.mail import Mailer
 from app.core.security import TokenSigner, hash_password, needs_rehash, verify_password
+from app.core.vault import Vault
 from app.users import queries as user_queries
 from app.users.models import User
 
 
-async def authenticate(data: Credentials, database: Database, limits: Limits, host: str) -> User:
-    """The account whose password this is. An unknown or disabled account takes as long and reads the same.
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What judging a sign-in takes."""
+
+    settings: Settings
+    database: Database
+    signer: TokenSigner
+    mailer: Mailer
+    limits: Limits
+    vault: Vault
+    device: sessions.Device
+    now: datetime
+
+    @property
+    def host(self) -> str:
+        return self.device.address or "unknown"
+
+
+async def _desk(request: Request, device: FromDevice, now: Now) -> Desk:
+    state = request.app.state
+    return Desk(state.settings, state.database, state.signer, state.mailer, state.limits, state.vault, device, now)
+
+
+SignInDesk = Annotated[Desk, Depends(_desk)]
+
+
+async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
+    """Exchange address and password for tokens, or for a sign-in that waits for one proof more.
+
+    An unknown or disabled account takes as long and reads the same. After many tries on an account from everywhere a
+    right and a wrong password read the same too, and the owner gets a code by mail: nobody can lock him out, and
+    nobody learns the password by trying.
 
     Raises:
         WrongCredentials, TooManyLogins.
     """
-    if await gate.admit_login(limits, email=data.email, host=host):
-        raise gate.TooManyLogins
-    async with database.reading() as session:
-        user = await user_queries.by_email(session, data.email)
-    fits = await verify_password(data.password, user.password_hash if user else None)
-    if user is None or user.disabled_at or not fits:
+    is_under_attack = await gate.admit_login(desk.limits, email=data.email, host=desk.host)
+    async with desk.database.reading() as session:
+        found = await user_queries.by_email(session, data.email)
+        is_enrolled = found is not None and await factors.is_enrolled(session, user_id=found.id)
+    fits = await verify_password(data.password, found.password_hash if found else None)
+    user = found if found is not None and fits and not found.disabled_at else None
+    if is_under_attack:
+        return await _wait(user, desk, by_mail=True)
+    if user is None:
         raise accounts.WrongCredentials
-    await gate.login_succeeded(limits, email=data.email, host=host)
-    if needs_rehash(user.password_hash):
-        stronger = await hash_password(data.password)
-        async with database.transaction() as session:
-            await accounts.strengthen(session, user_id=user.id, old_hash=user.password_hash, new_hash=stronger)
-    return user
+    await gate.login_succeeded(desk.limits, email=data.email, host=desk.host)
+    await _strengthen(user, data.password, desk.database)
+    if is_enrolled:
+        return await _wait(user, desk, by_mail=False)
+    return await open_session(user, desk, has_second_factor=False)
+
+
+async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
+    """Exchange the second proof for tokens.
+
+    Raises:
+        InvalidChallenge, WrongCode, TooManyCodes.
+    """
+    await gate.admit_code(desk.limits, name=token)
+    async with desk.database.transaction() as session:
+        result = await factors.complete(session, token=token, code=code, vault=desk.vault, now=desk.now)
+    if not isinstance(result, UUID):
+        raise result
+    async with desk.database.reading() as session:
+        user = await user_queries.find(session, result)
+        is_enrolled = await factors.is_enrolled(session, user_id=result)
+    if user is None or user.disabled_at:
+        raise factors.InvalidChallenge
+    return await open_session(user, desk, has_second_factor=is_enrolled)
+
+
+async def open_session(user: User, desk: Desk, *, has_second_factor: bool) -> TokenPair:
+    life = timedelta(days=desk.settings.refresh_token_expire_days)
+    async with desk.database.transaction() as session:
+        return await sessions.open_session(
+            session,
+            user=user,
+            signer=desk.signer,
+            life=life,
+            now=desk.now,
+            device=desk.device,
+            has_second_factor=has_second_factor,
+        )
 
 
 async def check_own_password(password: str, user_id: UUID, database: Database, limits: Limits) -> User:
@@ -51,9 +123,15 @@ async def check_own_password(password: str, user_id: UUID, database: Database, l
     return user
 
 
-async def open_session(
-    user: User, settings: Settings, database: Database, signer: TokenSigner, device: sessions.Device, now: datetime
-) -> TokenPair:
-    life = timedelta(days=settings.refresh_token_expire_days)
-    async with database.transaction() as session:
-        return await sessions.open_session(session, user=user, signer=signer, life=life, now=now, device=device)
+async def _wait(user: User | None, desk: Desk, *, by_mail: bool) -> MfaRequired:
+    methods: list[Literal["totp", "recovery_code", "passkey", "email_code"]] = ["totp", "recovery_code", "passkey"]
+    async with desk.database.transaction() as session:
+        token = await factors.begin(session, user=user, by_mail=by_mail, mailer=desk.mailer, now=desk.now)
+    return MfaRequired(mfa_required=True, mfa_token=token, methods=[*methods, "email_code"] if by_mail else methods)
+
+
+async def _strengthen(user: User, password: str, database: Database) -> None:
+    if needs_rehash(user.password_hash):
+        stronger = await hash_password(password)
+        async with database.transaction() as session:
+            await accounts.strengthen(session, user_id=user.id, old_hash=user.password_hash, new_hash=stronger)

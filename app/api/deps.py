@@ -32,6 +32,10 @@ class ScopeTooNarrow(Forbidden):
     code, detail = "scope_too_narrow", "This key's scopes don't cover what belongs to its account."
 
 
+class SecondFactorRequired(Forbidden):
+    code, detail = "second_factor_required", "Your role needs a second factor: add one under /auth/mfa, sign in again."
+
+
 class PersonRequired(Forbidden):
     code, detail = "person_required", "A key can't do this; sign in yourself."
 
@@ -135,10 +139,28 @@ async def known(who: Who) -> Identity:
 Known = Annotated[Identity, Depends(known)]
 
 
-async def signed_in(request: Request, who: Known) -> Identity:
-    """Whoever acts on his own account; a key needs the scope for it."""
+async def with_factor(settings: CurrentSettings, who: Known) -> Identity:
+    """Whoever has the second factor that his role needs; a key was made by somebody who had."""
+    if who.is_person and who.role in settings.mfa_required_roles and not who.has_second_factor:
+        raise SecondFactorRequired
+    return who
+
+
+WithFactor = Annotated[Identity, Depends(with_factor)]
+
+
+async def enrolling(request: Request, who: Known) -> Identity:
+    """Whoever looks after his own account, even before he has the second factor that his role needs."""
     if not who.may_own(OwnAccount.READ if request.method in SAFE_METHODS else OwnAccount.WRITE):
         raise ScopeTooNarrow
+    return who
+
+
+Enrolling = Annotated[Identity, Depends(enrolling)]
+
+
+async def signed_in(who: Enrolling, _with_factor: WithFactor) -> Identity:
+    """Whoever acts on his own account; a key needs the scope for it."""
     return who
 
 
@@ -168,7 +190,7 @@ ConfirmedPerson = Annotated[Identity, Depends(confirmed)]
 def may(permission: Permission) -> Callable[..., Any]:
     """The dependency that lets through whoever has the permission, and gives his identity."""
 
-    async def check(who: Known) -> Identity:
+    async def check(who: WithFactor) -> Identity:
         if not who.may(permission):
             raise Forbidden
         return who

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from app.api.deps import ScopeTooNarrow, SecondFactorRequired
 from app.api.errors import (
     DatabaseUnavailable,
     MalformedBody,
@@ -30,6 +31,8 @@ COMMON_PROBLEMS: Final = problems(
     MalformedBody,
     Unauthorized,
     InvalidToken,
+    ScopeTooNarrow,
+    SecondFactorRequired,
     SlowBody,
     TooLarge,
     UrlTooLong,

@@ -74,6 +74,24 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             ),
         ),
     },
+    "sign_in_code": {
+        "en": (
+            "Your code",
+            (
+                "Somebody has tried to sign in to your library account many times."
+                " If it is you now, enter this code within ten minutes:\n\n{link}\n\n"
+                "If it is not you, do nothing, and choose another password soon.\n"
+            ),
+        ),
+        "ru": (
+            "Ваш код",
+            (
+                "В вашу учётную запись в библиотеке много раз пытались войти."
+                " Если сейчас это вы, введите код в течение десяти минут:\n\n{link}\n\n"
+                "Если это не вы, ничего не делайте и вскоре смените пароль.\n"
+            ),
+        ),
+    },
     "password_changed": {
         "en": (
             "Your password was changed",
@@ -128,6 +146,10 @@ def address_change_begun(user: User, *, address: str) -> Letter:
 
 def reset_password(user: User, *, address: str, token: str) -> Letter:
     return _letter("reset_password", user.email, user.locale, f"{address}/reset#token={token}")
+
+
+def sign_in_code(user: User, *, code: str) -> Letter:
+    return _letter("sign_in_code", user.email, user.locale, code)
 
 
 def password_changed(user: User, *, address: str) -> Letter:

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Uuid, false
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, LargeBinary, String, Uuid, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Document, UtcDateTime
@@ -78,4 +78,58 @@ class MailToken(Base):
     purpose: Mapped[str] = mapped_column(String(16))
     payload: Mapped[JsonObject | None] = mapped_column(Document)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class TotpSecret(Base):
+    """The shared secret of an authenticator app, encrypted; it counts once a code of it has confirmed it.
+
+    `last_step` is the time step of the newest code that was used: neither it nor an older one works again.
+    """
+
+    __tablename__ = "totp_secrets"
+
+    user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    encrypted: Mapped[str] = mapped_column(String(512))
+    confirmed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_step: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class RecoveryCode(Base):
+    """A code for the day when the authenticator is lost; using it deletes it."""
+
+    __tablename__ = "recovery_codes"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+
+
+class Passkey(Base):
+    """The public half of a passkey; `credential_id` in base64url, as browsers spell it."""
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[UUID] = mapped_column(Uuid, primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    credential_id: Mapped[str] = mapped_column(String(1400), unique=True)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Challenge(Base):
+    """A sign-in or a passkey ceremony under way, known by its token; works once. Without a user it is a decoy, or a
+    passkey that will itself say whose it is. `nonce` is the passkey's challenge, or the digest of a mailed code.
+    """
+
+    __tablename__ = "challenges"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[UUID | None] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    nonce: Mapped[str | None] = mapped_column(String(128))
+    tries_left: Mapped[int]
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)

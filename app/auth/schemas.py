@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.auth.permissions import SCOPES
-from app.core.schemas import Read, ShortLine, Strict
+from app.core.schemas import JsonObject, Read, ShortLine, Strict
 from app.users.schemas import MAX_PASSWORD_CHARACTERS, Email, Password
 
 MAX_KEY_DAYS = 366
@@ -20,6 +20,7 @@ def _known_scope(value: str) -> str:
 
 
 AnyPassword = Annotated[str, StringConstraints(max_length=MAX_PASSWORD_CHARACTERS)]
+AnyCode = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Token = Annotated[str, StringConstraints(min_length=16, max_length=256)]
 Scope = Annotated[str, AfterValidator(_known_scope), Field(json_schema_extra={"enum": sorted(SCOPES)})]
 
@@ -52,8 +53,73 @@ class TokenPair(Read):
     expires_in: int
 
 
+class MfaRequired(Read):
+    """The password may be right; POST /auth/mfa/login with the token and a code of one of the methods."""
+
+    mfa_required: Literal[True]
+    mfa_token: str
+    methods: list[Literal["totp", "recovery_code", "passkey", "email_code"]]
+
+
+class MfaLogin(Strict):
+    mfa_token: Token
+    code: AnyCode
+
+
 class Confirmation(Strict):
+    """The password; and, with an authenticator app, its code."""
+
     password: AnyPassword
+    code: AnyCode | None = None
+
+
+class CodeProof(Strict):
+    code: AnyCode
+
+
+class TotpBegun(Read):
+    """For the app: `uri` as a QR code, or `secret` typed in. It counts once a code of it is confirmed."""
+
+    secret: str
+    uri: str
+
+
+class RecoveryCodes(Read):
+    """Shown once; each works once."""
+
+    recovery_codes: list[str]
+
+
+class PasskeyRead(Read):
+    id: UUID
+    name: str
+    created_at: datetime
+    used_at: datetime | None
+
+
+class Factors(Read):
+    totp: bool
+    recovery_codes_left: int
+    passkeys: list[PasskeyRead]
+    is_required: bool
+
+
+class PasskeyOptions(Read):
+    """`options` are for the browser's `navigator.credentials`; its answer comes back with the token."""
+
+    token: str
+    options: JsonObject
+
+
+class PasskeyCreate(Strict):
+    token: Token
+    name: ShortLine
+    credential: JsonObject
+
+
+class PasskeyLogin(Strict):
+    token: Token
+    credential: JsonObject
 
 
 class PasswordChange(Strict):

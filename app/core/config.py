@@ -21,13 +21,11 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app import __version__
+from app.core import production
 from app.core.errors import SettingsError
 from app.core.misspelling import meant_by
 
 ENV_FILE = Path("library.env")
-PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "your-secret", "your_secret", "example")
-MIN_SECRET_CHARACTERS = 32
-MIN_DISTINCT_CHARACTERS = 10
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Words = Annotated[tuple[str, ...], NoDecode]
@@ -63,6 +61,8 @@ class Settings(BaseSettings):
 
     secret_key: SecretStr | None = None
     secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    encryption_key: SecretStr | None = None
+    mfa_required_roles: Words = ()
     algorithm: Literal["HS256", "HS384", "HS512"] = "HS256"
     access_token_expire_minutes: int = Field(15, ge=1, le=24 * 60)
     refresh_token_expire_days: int = Field(30, ge=1, le=365)
@@ -118,11 +118,20 @@ class Settings(BaseSettings):
         del file_secret_settings
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
-    @field_validator("allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", mode="before")
+    @field_validator(
+        "allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", "mfa_required_roles", mode="before"
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip().strip("[]").lower() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("mfa_required_roles")
+    @classmethod
+    def _roles_are_known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if set(value) - {"reader", "librarian", "admin"}:
+            raise ValueError("must name roles: reader, librarian, admin")
         return value
 
     @field_validator("backend_cors_origins")
@@ -167,27 +176,22 @@ class Settings(BaseSettings):
     def _split_secrets(cls, value: object) -> object:
         return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
-    @field_validator("secret_key")
+    @field_validator("secret_key", "encryption_key")
     @classmethod
     def _secret_is_strong(cls, value: SecretStr | None) -> SecretStr | None:
-        return value and _strong(value)
+        return value and production.strong(value)
 
     @field_validator("secret_keys_old")
     @classmethod
     def _old_secrets_are_strong(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        return tuple(_strong(secret) for secret in value)
+        return tuple(production.strong(secret) for secret in value)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if not self.is_embedded and self.secret_key is None:
-            raise ValueError(f"SECRET_KEY must be set when DATABASE_URL is PostgreSQL; {MAKE_ONE}")
+            raise ValueError(f"SECRET_KEY must be set when DATABASE_URL is PostgreSQL; {production.MAKE_ONE}")
         if self.environment is Environment.PRODUCTION:
-            if self.debug:
-                raise ValueError("DEBUG must be off in production; or set ENVIRONMENT=development")
-            if "*" in self.allowed_hosts:
-                raise ValueError("ALLOWED_HOSTS must name the hosts in production, not '*'")
-            if "*" in self.forwarded_allow_ips:
-                raise ValueError("FORWARDED_ALLOW_IPS must name the proxy's addresses in production, not '*'")
+            production.check(self)
         return self
 
     @model_validator(mode="after")
@@ -214,18 +218,6 @@ class Settings(BaseSettings):
     def hosts(self) -> frozenset[str]:
         """Names that a request may come to: ALLOWED_HOSTS and the host of PUBLIC_URL."""
         return frozenset(self.allowed_hosts) | {urlsplit(self.address).hostname or "localhost"}
-
-
-def _strong(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if any(word in text.lower() for word in PLACEHOLDERS):
-        raise ValueError(f"is a placeholder; {MAKE_ONE}")
-    if len(text) < MIN_SECRET_CHARACTERS or len(set(text)) < MIN_DISTINCT_CHARACTERS:
-        raise ValueError(f"needs {MIN_SECRET_CHARACTERS} random characters or more; {MAKE_ONE}")
-    return value
-
-
-MAKE_ONE = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
 
 
 class SecretFilesSource(EnvSettingsSource):

@@ -28,6 +28,9 @@ PUBLIC = {
     ("POST", "/api/v1/auth/forgot"),
     ("POST", "/api/v1/auth/reset"),
     ("POST", "/api/v1/auth/verify"),
+    ("POST", "/api/v1/auth/mfa/login"),
+    ("POST", "/api/v1/auth/passkeys/options"),
+    ("POST", "/api/v1/auth/passkeys/login"),
 }
 
 

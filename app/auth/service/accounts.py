@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import letters, passwords
-from app.auth.models import MailToken, Purpose, Session
+from app.auth.models import Challenge, MailToken, Purpose, Session
 from app.auth.schemas import Registration
 from app.auth.service import keys, sessions
 from app.core.errors import BadRequest, Forbidden, Unauthorized
@@ -186,12 +186,12 @@ async def strengthen(session: AsyncSession, *, user_id: UUID, old_hash: str, new
 
 
 async def purge(session: AsyncSession, *, now: datetime, limit: int) -> int:
-    """Delete mailed tokens and sessions that have expired, at most `limit` of each; gives how many.
+    """Delete mailed tokens, waiting sign-ins and sessions that have expired, at most `limit` of each; gives how many.
 
     Concurrent callers share the work.
     """
     deleted = 0
-    for model, key in ((MailToken, MailToken.digest), (Session, Session.id)):
+    for model, key in ((MailToken, MailToken.digest), (Challenge, Challenge.digest), (Session, Session.id)):
         expired = (
             select(key).where(model.expires_at <= now).limit(limit).with_for_update(skip_locked=True).cte("expired")
         )

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.security import OAuth2PasswordRequestForm
 
-from app.api.credentials import authenticate, check_own_password, open_session
+from app.api.credentials import SignInDesk, check_own_password, sign_in
 from app.api.deps import (
     CurrentDatabase,
     CurrentLimits,
     CurrentSettings,
-    FromDevice,
+    Enrolling,
     FromHost,
     Letters,
     Now,
@@ -29,11 +29,12 @@ from app.auth.schemas import (
     Confirmation,
     Credentials,
     MailSent,
+    MfaRequired,
     RefreshRequest,
     Registration,
     TokenPair,
 )
-from app.auth.service import accounts, gate, sessions
+from app.auth.service import accounts, factors, gate, sessions
 from app.branches import service as branches
 from app.core.errors import AppError, Unauthorized
 from app.core.security import hash_password
@@ -92,35 +93,17 @@ async def register(
 
 
 @router.post("/login", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
-async def login(
-    data: Credentials,
-    settings: CurrentSettings,
-    database: CurrentDatabase,
-    signer: Signer,
-    device: FromDevice,
-    limits: CurrentLimits,
-    host: FromHost,
-    now: Now,
-) -> TokenPair:
-    """Exchange address and password for an access token and a refresh token."""
-    user = await authenticate(data, database, limits, host)
-    return await open_session(user, settings, database, signer, device, now)
+async def login(data: Credentials, desk: SignInDesk) -> TokenPair | MfaRequired:
+    """Exchange address and password for an access token and a refresh token, or for a sign-in that waits for a code."""
+    return await sign_in(data, desk)
 
 
 @router.post("/token", responses=problems(accounts.WrongCredentials, gate.TooManyLogins))
 async def login_form(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()],
-    settings: CurrentSettings,
-    database: CurrentDatabase,
-    signer: Signer,
-    device: FromDevice,
-    limits: CurrentLimits,
-    host: FromHost,
-    now: Now,
-) -> TokenPair:
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], desk: SignInDesk
+) -> TokenPair | MfaRequired:
     """The same for OAuth2's password form, which the interactive documentation uses."""
-    user = await authenticate(Credentials(email=form.username, password=form.password), database, limits, host)
-    return await open_session(user, settings, database, signer, device, now)
+    return await sign_in(Credentials(email=form.username, password=form.password), desk)
 
 
 @router.post("/refresh", responses=problems(sessions.InvalidRefreshToken, sessions.AlreadyRefreshed))
@@ -146,20 +129,25 @@ async def logout(session: Writing, who: SignedInPerson) -> None:
 @router.post(
     "/confirm",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=problems(Unauthorized, PersonRequired, accounts.WrongPassword, gate.TooManyLogins),
+    responses=problems(
+        Unauthorized, PersonRequired, accounts.WrongPassword, factors.WrongCode, gate.TooManyLogins, gate.TooManyCodes
+    ),
 )
-async def confirm(
-    data: Confirmation, database: CurrentDatabase, who: SignedInPerson, limits: CurrentLimits, now: Now
-) -> None:
-    """Prove again that it is you, by the password; good for a quarter of an hour of dangerous actions."""
-    await check_own_password(data.password, who.user_id, database, limits)
-    async with database.transaction() as session:
+async def confirm(data: Confirmation, desk: SignInDesk, who: SignedInPerson) -> None:
+    """Prove again that it is you, by password and, with an app, its code: good for a quarter of an hour."""
+    user = await check_own_password(data.password, who.user_id, desk.database, desk.limits)
+    await gate.admit_code(desk.limits, name=str(user.id))
+    async with desk.database.transaction() as session:
+        if await factors.has_totp(session, user_id=user.id) and not await factors.use_code(
+            session, user_id=user.id, code=data.code or "", vault=desk.vault, now=desk.now
+        ):
+            raise factors.WrongCode
         assert who.session_id is not None
-        await sessions.confirm(session, session_id=who.session_id, has_second_factor=False, now=now)
+        await sessions.confirm(session, session_id=who.session_id, has_second_factor=False, now=desk.now)
 
 
 @router.get("/me", responses=problems(Unauthorized, ScopeTooNarrow))
-async def get_me(session: Reading, who: SignedIn, response: Response) -> UserRead:
+async def get_me(session: Reading, who: Enrolling, response: Response) -> UserRead:
     """The account that is signed in."""
     user = await user_queries.find(session, who.user_id)
     if user is None:
