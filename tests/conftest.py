@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-import structlog
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -38,14 +37,6 @@ _postgres_url = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """One PostgreSQL for all workers, started by whoever controls them; or one given by TEST_POSTGRES_URL."""
-    # structlog's own default draws the variables of every frame: ten seconds for one traceback.
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-        ]
-    )
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.stash[_postgres_url] = worker["postgres_url"]
