@@ -37,6 +37,8 @@ _postgres_url = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """One PostgreSQL for all workers, started by whoever controls them; or one given by TEST_POSTGRES_URL."""
+    if memory := servers.memory_folder():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         config.stash[_postgres_url] = worker["postgres_url"]
