@@ -1,10 +1,11 @@
 """`library seed`: fills an empty library with the demonstration, and prints its passwords once."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -17,6 +18,9 @@ from app.core.errors import Forbidden
 from app.core.security import hash_password, new_password
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+WAIT_SECONDS: Final = 60
+PAUSE_SECONDS: Final = 0.5
 
 
 class NotInProduction(Forbidden):
@@ -73,22 +77,33 @@ def check_allowed(settings: Settings) -> None:
 async def put_in(database: Database, *, if_empty: bool = False) -> Seeded | None:
     """Fill an empty library; with `if_empty` one that holds something is left as it is, and None returned.
 
+    While another seed is at work it waits for that one's end.
+
     Raises:
         NotEmpty: without `if_empty`.
+        SeedUnderWay: the other one does not end.
     """
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return await _put_in(database)
+        except library.NotEmpty:
+            if if_empty:
+                return None
+            raise
+        except library.SeedUnderWay:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _put_in(database: Database) -> Seeded:
     passwords = {account.email: new_password() for account in people.accounts() if account.signs_in}
-    try:
-        async with database.transaction() as session:
-            await library.check_empty(session)
-        hashes = await asyncio.gather(*map(hash_password, passwords.values()))
-        async with database.transaction() as session:
-            counts = await library.fill(
-                session, password_hashes=dict(zip(passwords, hashes, strict=True)), now=datetime.now(UTC)
-            )
-    except library.NotEmpty:
-        if if_empty:
-            return None
-        raise
+    async with database.transaction() as session:
+        await library.check_empty(session)
+    hashes = dict(zip(passwords, await asyncio.gather(*map(hash_password, passwords.values())), strict=True))
+    async with database.transaction() as session:
+        counts = await library.fill(session, password_hashes=hashes, now=datetime.now(UTC))
     return Seeded(counts, passwords)
 
 

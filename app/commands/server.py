@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from app.commands import database as opened
-from app.commands import masks, seed, sockets
+from app.commands import masks, seed
 from app.commands.supervisor import Supervisor
 from app.core.config import Settings
 from app.core.db import Database
@@ -44,7 +44,6 @@ def serve(
     configure_logging(settings)
     if prepared.migrated:
         log.info("migrated", result=prepared.migrated)
-    sockets.listen(bound)
     on_started = functools.partial(_greet, settings, prepared) if is_demo else functools.partial(_announce, settings)
     if is_reloading:
         _reload(settings, bound)

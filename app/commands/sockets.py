@@ -54,13 +54,13 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
         yield sockets
 
 
-def listen(bound: Iterable[socket.socket]) -> None:
-    """Let connections in; they wait until a worker takes them.
+def listen(sockets: Iterable[socket.socket]) -> None:
+    """Let connections in. Harmless on one that listens already.
 
     Raises:
-        PortInUse: somebody else began to listen meanwhile.
+        PortInUse: somebody else has begun to listen on it.
     """
-    for each in bound:
+    for each in sockets:
         host, port = each.getsockname()[:2]
         try:
             each.listen(BACKLOG)

@@ -11,6 +11,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from app.commands.sockets import listen
 from app.core.config import Settings
 from app.core.logging import configure_logging
 from app.main import create_app
@@ -45,6 +46,8 @@ class Server(uvicorn.Server):
         self._has_told = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvloop keeps silent when somebody else has begun to listen between our bind and now.
+        listen(sockets or [])
         await super().startup(sockets)
         if self.started:
             self._on_started()

@@ -42,9 +42,15 @@ class NotEmpty(Conflict):
     )
 
 
+class SeedUnderWay(Conflict):
+    code, detail = "seed_under_way", "Another seed is filling this library just now; try again when it has finished."
+
+
 async def check_empty(session: AsyncSession) -> None:
-    """Raise NotEmpty if anybody has put anything in. Locks the first branch, so that of two seeds one waits."""
-    await session.execute(select(Branch.id).where(Branch.id == shelves.MAIN).with_for_update())
+    """Raise NotEmpty if anybody has put anything in, or SeedUnderWay; of two seeds one gets the first branch's lock."""
+    free = select(Branch.id).where(Branch.id == shelves.MAIN).with_for_update(skip_locked=True)
+    if await session.scalar(free) is None:
+        raise SeedUnderWay
     for what, condition in (
         ("books", exists(select(Book.id))),
         ("accounts", exists(select(User.id))),
@@ -62,7 +68,7 @@ async def fill(session: AsyncSession, *, password_hashes: Mapping[str, str], now
     or nothing.
 
     Raises:
-        NotEmpty.
+        NotEmpty, SeedUnderWay.
     """
     await check_empty(session)
     await branches.open_branch(session, data=BranchCreate(id=shelves.RIVER, name="Riverside branch"), now=now)

@@ -21,7 +21,7 @@ from tests.servers import free_port
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = (sys.executable, "-W", "error", "-m", "app.cli")
 TIMEOUT_SECONDS = 60
-START_SECONDS = 20
+START_SECONDS = 30
 
 
 @dataclass(frozen=True)
