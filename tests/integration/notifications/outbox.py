@@ -29,15 +29,17 @@ async def add_reader(database: Database, name: str = "ada", *, locale: str = "en
         return user.id
 
 
-async def add_notices(database: Database, reader_id: UUID, count: int, *, title: str = "Dune") -> None:
-    """Notices with the causes `booking_ready:0` and so on."""
+async def add_notices(
+    database: Database, reader_id: UUID, count: int, *, title: str = "Dune", kind: Kind = Kind.BOOKING_READY
+) -> None:
+    """Notices with the causes `booking_ready:0` and so on, of bookings that aren't there."""
     for start in range(0, count, 1000):
         async with database.transaction() as session:
             for number in range(start, min(start + 1000, count)):
                 assert await notifications.enqueue(
                     session,
-                    kind=Kind.BOOKING_READY,
-                    cause=f"booking_ready:{number}",
+                    kind=kind,
+                    cause=f"{kind}:{number}",
                     reader_id=reader_id,
                     payload=PAYLOAD | {"title": f"{title} {number}"},
                     now=NOW,

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from app.core.config import Settings
 from app.core.db import Database
 from app.notifications import service as notifications
-from app.notifications.models import Notice, State
+from app.notifications.models import Kind, Notice, State
 from tests.integration.commands.command_line import CommandLine
 from tests.integration.notifications.outbox import NOW, add_notices, add_reader, send, states
 from tests.mailserver import TAKEN, mail_server, sending_to
@@ -32,7 +32,7 @@ async def make_due(database: Database) -> None:
 
 
 async def test_four_processes_at_once_send_each_notice_once(settings: Settings, database: Database) -> None:
-    await add_notices(database, await add_reader(database), 120)
+    await add_notices(database, await add_reader(database), 120, kind=Kind.BOOKING_EXPIRED)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
         runs = [asyncio.to_thread(CommandLine.of(reached).run, "job", "run", "send_notices") for _ in range(SENDERS)]
@@ -46,7 +46,7 @@ async def test_four_processes_at_once_send_each_notice_once(settings: Settings, 
 async def test_a_killed_sender_makes_one_twin_with_the_same_id_and_loses_nothing(
     settings: Settings, database: Database
 ) -> None:
-    await add_notices(database, await add_reader(database), 30)
+    await add_notices(database, await add_reader(database), 30, kind=Kind.BOOKING_EXPIRED)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
         process = CommandLine.of(reached).start("job", "run", "send_notices")
@@ -61,10 +61,10 @@ async def test_a_killed_sender_makes_one_twin_with_the_same_id_and_loses_nothing
         await asyncio.to_thread(process.communicate)
         assert process.returncode == -signal.SIGKILL
         assert await states(database) == {"sent": 6, "pending": 24}
-        assert (await send(database, reached)).counts == {("booking_ready", "sent"): 23}, "its pause isn't over yet"
+        assert (await send(database, reached)).counts == {("booking_expired", "sent"): 23}, "its pause isn't over yet"
 
         await make_due(database)
-        assert (await send(database, reached)).counts == {("booking_ready", "sent"): 1}
+        assert (await send(database, reached)).counts == {("booking_expired", "sent"): 1}
         arrived = Counter(server.identities())
     assert len(arrived) == 30
     assert sorted(arrived.values()) == [1] * 29 + [2]
