@@ -126,7 +126,7 @@ async def check_own_password(password: str, user_id: UUID, database: Database, l
 async def _wait(user: User | None, desk: Desk, *, by_mail: bool) -> MfaRequired:
     methods: list[Literal["totp", "recovery_code", "passkey", "email_code"]] = ["totp", "recovery_code", "passkey"]
     async with desk.database.transaction() as session:
-        token = await factors.begin(session, user=user, by_mail=by_mail, mailer=desk.mailer, now=desk.now)
+        token = await factors.wait_for_proof(session, user=user, by_mail=by_mail, mailer=desk.mailer, now=desk.now)
     return MfaRequired(mfa_required=True, mfa_token=token, methods=[*methods, "email_code"] if by_mail else methods)
 
 

@@ -88,11 +88,12 @@ def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, errors: Sequence[type[AppError]]) -> dict[str, Any]:
-    schema = "ValidationProblem" if status == ValidationFailed.status else "Problem"
+    names = ("Problem", "ValidationProblem") if status == ValidationFailed.status else ("Problem",)
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in names]
     lines = [f"`{error.code}`: {error.detail}" for error in errors]
     return {
         "description": "\n\n".join(dict.fromkeys(lines)),
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}},
     }
 
 
