@@ -17,7 +17,9 @@ from app.core.errors import (
     PROBLEM_MEDIA_TYPE,
     AppError,
     BadRequest,
+    Forbidden,
     NotFound,
+    Unauthorized,
     Unavailable,
     Unprocessable,
     encode_problem,
@@ -110,6 +112,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
+    if error.status in {Unauthorized.status, Forbidden.status}:
+        log.info("refused", code=error.code, address=request.client.host if request.client else None)
     return _render(request, error)
 
 
