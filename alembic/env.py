@@ -63,6 +63,8 @@ def run(connection: Connection) -> None:
             # One migration at a time; a migration waits at most this long for a table that is in use, rather than
             # make every reader behind it wait.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
+            # A machine that is busy may take long between two statements.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
             connection.execute(text("SET LOCAL lock_timeout = '200ms'"))

@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Depends
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.api.deps import CurrentSettings, Now, SignedIn, Writing
+from app.api.deps import CurrentSettings, Now, WithFactor, Writing
 from app.audit.service import Actor
 from app.auth.service import Identity
 from app.bookings import queries as booking_queries
@@ -33,7 +33,7 @@ class BranchRequired(Unprocessable):
     code, detail = "branch_required", "The library has several branches; say in `branch` where this happens."
 
 
-async def _context(session: Writing, who: SignedIn, settings: CurrentSettings, now: Now) -> Context:
+async def _context(session: Writing, who: WithFactor, settings: CurrentSettings, now: Now) -> Context:
     rules = await policies.rulebook(session)
     return Context(now=now, actor=actor_of(who), rules=rules, timezone=settings.timezone)
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Request
 
 from app.api.deps import FromDevice, Now
@@ -19,6 +20,8 @@ from app.core.security import TokenSigner, hash_password, needs_rehash, verify_p
 from app.core.vault import Vault
 from app.users import queries as user_queries
 from app.users.models import User
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
         is_enrolled = found is not None and await factors.is_enrolled(session, user_id=found.id)
     fits = await verify_password(data.password, found.password_hash if found else None)
     user = found if found is not None and fits and not found.disabled_at else None
+    log.info("password_judged", is_right=user is not None, is_under_attack=is_under_attack, address=desk.host)
     if is_under_attack:
         return await _wait(user, desk, by_mail=True)
     if user is None:
@@ -95,6 +99,7 @@ async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
 
 async def open_session(user: User, desk: Desk, *, has_second_factor: bool) -> TokenPair:
     life = timedelta(days=desk.settings.refresh_token_expire_days)
+    log.info("signed_in", user=str(user.pseudonym), has_second_factor=has_second_factor, address=desk.host)
     async with desk.database.transaction() as session:
         return await sessions.open_session(
             session,
@@ -126,7 +131,7 @@ async def check_own_password(password: str, user_id: UUID, database: Database, l
 async def _wait(user: User | None, desk: Desk, *, by_mail: bool) -> MfaRequired:
     methods: list[Literal["totp", "recovery_code", "passkey", "email_code"]] = ["totp", "recovery_code", "passkey"]
     async with desk.database.transaction() as session:
-        token = await factors.begin(session, user=user, by_mail=by_mail, mailer=desk.mailer, now=desk.now)
+        token = await factors.wait_for_proof(session, user=user, by_mail=by_mail, mailer=desk.mailer, now=desk.now)
     return MfaRequired(mfa_required=True, mfa_token=token, methods=[*methods, "email_code"] if by_mail else methods)
 
 

@@ -17,7 +17,9 @@ from app.core.errors import (
     PROBLEM_MEDIA_TYPE,
     AppError,
     BadRequest,
+    Forbidden,
     NotFound,
+    Unauthorized,
     Unavailable,
     Unprocessable,
     encode_problem,
@@ -88,11 +90,12 @@ def problems(*errors: type[AppError]) -> dict[int | str, dict[str, Any]]:
 
 
 def _response(status: int, errors: Sequence[type[AppError]]) -> dict[str, Any]:
-    schema = "ValidationProblem" if status == ValidationFailed.status else "Problem"
+    names = ("Problem", "ValidationProblem") if status == ValidationFailed.status else ("Problem",)
+    schemas = [{"$ref": f"#/components/schemas/{name}"} for name in names]
     lines = [f"`{error.code}`: {error.detail}" for error in errors]
     return {
         "description": "\n\n".join(dict.fromkeys(lines)),
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}},
     }
 
 
@@ -109,6 +112,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
+    if error.status in {Unauthorized.status, Forbidden.status}:
+        log.info("refused", code=error.code, address=request.client.host if request.client else None)
     return _render(request, error)
 
 

@@ -117,7 +117,9 @@ async def use_code(session: AsyncSession, *, user_id: UUID, code: str, vault: Va
     return (await session.scalars(statement)).one_or_none() is not None
 
 
-async def begin(session: AsyncSession, *, user: User | None, by_mail: bool, mailer: Mailer, now: datetime) -> str:
+async def wait_for_proof(
+    session: AsyncSession, *, user: User | None, by_mail: bool, mailer: Mailer, now: datetime
+) -> str:
     """Let a sign-in wait for a second proof; gives its token. Without a user it is a decoy that nothing completes.
 
     `by_mail` sends a code to the account's address; a decoy costs the same write.

@@ -88,11 +88,11 @@ async def test_a_flawed_answer_is_refused(
         async with database.transaction() as session:
             await session.execute(update(Passkey).values(sign_count=99))
     elif flaw == "empty":
-        spoiled = lambda credential: credential["response"].clear()  # noqa: E731  # one flaw of several
+        spoiled = lambda credential: credential["response"].clear()  # noqa: E731  # one flaw
     elif flaw == "junk":
-        spoiled = lambda credential: credential["response"].update(authenticatorData="AAAA")  # noqa: E731  # one flaw of several
+        spoiled = lambda credential: credential["response"].update(authenticatorData="AAAA")  # noqa: E731  # one flaw
     else:
-        spoiled = lambda credential: credential.update(response=[1, {"a": None}])  # noqa: E731  # one flaw of several
+        spoiled = lambda credential: credential.update(response=[1, {"a": None}])  # noqa: E731  # one flaw
     refused = await _sign_in(client, phone, spoiled)
     assert (refused.status_code, refused.json()["code"]) == (422, "passkey_refused")
 

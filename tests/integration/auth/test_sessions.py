@@ -45,6 +45,10 @@ async def test_of_a_hundred_parallel_refreshes_one_wins_and_nobody_is_signed_out
 ) -> None:
     tokens = await _tokens(client, reader)
     answers = await asyncio.gather(*(_refresh(client, tokens["refresh_token"]) for _ in range(100)))
+    # On a busy machine some don't get a connection in time (503); they ask again, as clients do.
+    answers = [
+        await _refresh(client, tokens["refresh_token"]) if answer.status_code == 503 else answer for answer in answers
+    ]
     won = [answer for answer in answers if answer.status_code == 200]
     assert len(won) == 1
     assert {(answer.status_code, answer.json()["code"]) for answer in answers if answer not in won} == {

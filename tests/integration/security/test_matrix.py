@@ -37,13 +37,15 @@ MATRIX: dict[Access, str] = {
         POST /auth/register  POST /auth/login  POST /auth/token  POST /auth/refresh  POST /auth/forgot
         POST /auth/reset  POST /auth/verify  POST /auth/mfa/login  POST /auth/passkeys/options
         POST /auth/passkeys/login
-        GET /books  GET /books/availability  GET /books/facets  GET /books/suggest  GET /books/{book_id}
+        GET /books  GET /books/availability  GET /books/availability/stream  GET /books/facets
+        GET /books/suggest  GET /books/{book_id}
         GET /books/{book_id}/availability  GET /books/{book_id}/copies
         GET /branches  GET /branches/{branch_id}  GET /branches/{branch_id}/calendar
         GET /policies  GET /policies/{policy_id}
     """,
     Access.OWN: """
-        GET /auth/me  PATCH /auth/me  GET /auth/me/charges  POST /bookings  POST /policies/explain
+        GET /auth/me  PATCH /auth/me  GET /auth/me/charges  GET /auth/me/bookings  GET /auth/me/loans
+        GET /auth/me/views  POST /bookings  POST /policies/explain
     """,
     Access.PERSON: """
         POST /auth/logout  POST /auth/confirm  POST /auth/password  POST /auth/email  POST /auth/verify/mail
@@ -68,11 +70,13 @@ MATRIX: dict[Access, str] = {
         POST /policies  PATCH /policies/{policy_id}  DELETE /policies/{policy_id}
         PUT /branches/{branch_id}/calendar
         GET /users  POST /users  PATCH /users/{user_id}
+        GET /users/{user_id}/bookings  GET /users/{user_id}/loans  POST /bookings/batch
+        GET /events  POST /books/import  GET /books/export  GET /imports/{import_id}  GET /imports/{import_id}/records
         GET /users/{user_id}/charges  POST /users/{user_id}/payments  POST /users/{user_id}/refunds
         POST /users/{user_id}/waivers
     """,
     Access.ADMIN: """
-        POST /branches  PATCH /branches/{branch_id}  DELETE /branches/{branch_id}
+        POST /branches  PATCH /branches/{branch_id}  DELETE /branches/{branch_id}  GET /audit
     """,
 }
 # Outside the API: probes, metrics and the documentation.
@@ -187,6 +191,7 @@ async def _belongings(people: dict[str, Person]) -> dict[str, str]:
         "session_id": str(NOBODY),
         "key_id": str(NOBODY),
         "passkey_id": str(NOBODY),
+        "import_id": str(NOBODY),
     }
 
 

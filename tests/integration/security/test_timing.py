@@ -1,0 +1,89 @@
+"""Time tells nothing: known and unknown accounts take as long, and hashing leaves the loop to the others."""
+
+import asyncio
+import os
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+import httpx2
+import pytest
+
+from app.core.config import Settings
+from tests.conftest import Person
+
+pytestmark = pytest.mark.anyio
+
+AUTH = "/api/v1/auth"
+TRIES = 10_000 if os.environ.get("FULL") else 500
+# Source: the usual bound of leakage assessment (TVLA): beyond it the two are told apart with near certainty.
+WELCH_BOUND = 4.5
+LOGINS_AT_ONCE = 16
+LAG_SECONDS = 0.005
+
+Ask = Callable[[str], Awaitable[httpx2.Response]]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"rate_limit_enabled": False})
+
+
+def welch(left: list[float], right: list[float]) -> float:
+    """Welch's t of two samples; the slowest tenth of each is noise of the machine and is left out."""
+    left, right = (sorted(sample)[: len(sample) * 9 // 10] for sample in (left, right))
+    spread = statistics.variance(left) / len(left) + statistics.variance(right) / len(right)
+    return float((statistics.mean(left) - statistics.mean(right)) / spread**0.5)
+
+
+async def _compare(ask: Ask, known: str, tries: int) -> float:
+    """Ask for the known and an unknown address in a random order; how far apart their times are."""
+    times: dict[str, list[float]] = {known: [], "nobody@library.test": []}
+    answers = set()
+    order = list(times) * (tries // 2)
+    random.Random(tries).shuffle(order)
+    for email in order:
+        started = time.perf_counter()
+        answer = await ask(email)
+        times[email].append(time.perf_counter() - started)
+        body = answer.json()
+        answers.add((answer.status_code, body.get("code"), body.get("detail"), tuple(sorted(answer.headers))))
+    assert len(answers) == 1, answers
+    first, second = times.values()
+    return welch(first, second)
+
+
+async def test_signing_in_takes_as_long_without_an_account(client: httpx2.AsyncClient, reader: Person) -> None:
+    async def ask(email: str) -> httpx2.Response:
+        return await client.post(f"{AUTH}/login", json={"email": email, "password": "not the password"})
+
+    await _compare(ask, reader.email, 20)
+    assert abs(await _compare(ask, reader.email, TRIES)) < WELCH_BOUND
+
+
+async def test_forgetting_takes_as_long_without_an_account(client: httpx2.AsyncClient, reader: Person) -> None:
+    async def ask(email: str) -> httpx2.Response:
+        return await client.post(f"{AUTH}/forgot", json={"email": email})
+
+    await _compare(ask, reader.email, 20)
+    assert abs(await _compare(ask, reader.email, TRIES)) < WELCH_BOUND
+
+
+async def test_sixteen_logins_at_once_leave_the_loop_to_the_others(client: httpx2.AsyncClient, reader: Person) -> None:
+    body = {"email": reader.email, "password": "not the password"}
+    await client.post(f"{AUTH}/login", json=body)
+    lags: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            asked = time.perf_counter()
+            await asyncio.sleep(0.001)
+            lags.append(time.perf_counter() - asked - 0.001)
+
+    watcher = asyncio.create_task(watch())
+    await asyncio.gather(*(client.post(f"{AUTH}/login", json=body) for _ in range(LOGINS_AT_ONCE)))
+    watcher.cancel()
+    # Inline hashing would stop the loop for each of the sixteen: 27 ms and more, one after the other.
+    assert statistics.median(lags) < LAG_SECONDS
+    assert len(lags) > 20
