@@ -200,6 +200,20 @@ async def source_records(session: AsyncSession, keys: Iterable[tuple[str, str]])
     return found
 
 
+async def known_keys(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of the keys under which a source record is kept."""
+    by_source: dict[str, list[str]] = {}
+    for source, number in keys:
+        by_source.setdefault(source, []).append(number)
+    found: set[tuple[str, str]] = set()
+    for source, numbers in by_source.items():
+        statement = select(SourceRecord.control_number).where(
+            SourceRecord.source == source, SourceRecord.control_number.in_(numbers)
+        )
+        found.update((source, number) for number in await session.scalars(statement))
+    return found
+
+
 async def sources_of(session: AsyncSession, book_ids: Collection[int]) -> dict[int, SourceRecord]:
     """The first source record of each book that has one, with its bytes."""
     statement = select(SourceRecord).where(SourceRecord.book_id.in_(book_ids)).order_by(SourceRecord.id.desc())

@@ -10,6 +10,9 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.books import queries as book_queries
+from app.books import service as books
+from app.books.service import Prepared
 from app.core.db import Database
 from app.core.errors import AppError
 from app.imports import writing
@@ -118,9 +121,10 @@ async def _write(
     database: Database, part: list[Record], options: Options, now: datetime, *, keep: Keep | None, is_dry: bool
 ) -> list[RecordVerdict]:
     """The part in one transaction; if the database refuses it, record by record, so that only the bad one falls."""
+    prepared = await _prepare(database, part, now)
     try:
         async with database.transaction() as session:
-            verdicts = await writing.write(session, part, options=options, now=now)
+            verdicts = await writing.write(session, part, prepared=prepared, options=options, now=now)
             if is_dry:
                 raise _DryRun(verdicts)  # noqa: TRY301  # caught here, outside the transaction that it undoes
             if keep:
@@ -135,6 +139,15 @@ async def _write(
             return await _kept(database, [_refused(part[0], error)], keep)
     told = [await _write(database, [record], options, now, keep=keep, is_dry=is_dry) for record in part]
     return [verdict for verdicts in told for verdict in verdicts]
+
+
+async def _prepare(database: Database, part: list[Record], now: datetime) -> dict[int, Prepared]:
+    """Work out the new books of the part in a thread, while no transaction waits for it."""
+    readable = [record for record in part if isinstance(record, Incoming) and not record.is_deleted]
+    async with database.reading() as session:
+        known = await book_queries.known_keys(session, [record.key for record in readable])
+    new = [(record.position, record.book) for record in readable if record.key not in known and record.book]
+    return await asyncio.to_thread(lambda: {position: books.prepare(book, now=now) for position, book in new})
 
 
 async def _kept(database: Database, verdicts: list[RecordVerdict], keep: Keep | None) -> list[RecordVerdict]:

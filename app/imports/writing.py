@@ -1,6 +1,6 @@
 """Writing a batch: which records are new, changed, unchanged or doubtful, and what follows, in few statements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,7 @@ from app.books import queries as book_queries
 from app.books import service as books
 from app.books.models import Book, SourceRecord
 from app.books.schemas import BookCreate
+from app.books.service import Prepared
 from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
@@ -28,11 +29,17 @@ GONE_UPSTREAM = "deleted upstream"
 
 
 async def write(
-    session: AsyncSession, batch: Sequence[Incoming | Unread], *, options: Options, now: datetime
+    session: AsyncSession,
+    batch: Sequence[Incoming | Unread],
+    *,
+    prepared: Mapping[int, Prepared],
+    options: Options,
+    now: datetime,
 ) -> list[RecordVerdict]:
     """Write the records of one batch, in which no key stands twice; their verdicts in the batch's order.
 
-    Locks the books that are updated.
+    `prepared` are new books by position, worked out before; others are worked out here. Locks the books that are
+    updated.
     """
     readable = [record for record in batch if isinstance(record, Incoming)]
     known = await book_queries.source_records(session, [record.key for record in readable])
@@ -41,7 +48,7 @@ async def write(
         for record in batch
         if isinstance(record, Unread)
     ]
-    verdicts += await _add(session, [record for record in readable if record.key not in known], now)
+    verdicts += await _add(session, [record for record in readable if record.key not in known], prepared, now)
     for record in readable:
         if (kept := known.get(record.key)) is not None:
             verdicts.append(await _compare(session, record, kept, options, now))
@@ -55,14 +62,17 @@ def verdict_of(position: int, verdict: Verdict, **facts: object) -> RecordVerdic
     return RecordVerdict.model_validate(nothing | {"position": position, "verdict": verdict} | facts)
 
 
-async def _add(session: AsyncSession, unknown: Sequence[Incoming], now: datetime) -> list[RecordVerdict]:
+async def _add(
+    session: AsyncSession, unknown: Sequence[Incoming], prepared: Mapping[int, Prepared], now: datetime
+) -> list[RecordVerdict]:
     """Put new records into the catalogue with their sources; one that shares an ISBN with another book is doubtful."""
     reason = f"{GONE_UPSTREAM}, and not in this library"
     verdicts = [_judged(record, Verdict.UNCHANGED, reason=reason) for record in unknown if record.is_deleted]
     new = [(record, record.book) for record in unknown if record.book is not None and not record.is_deleted]
     isbns = [_isbns(book) for _, book in new]
     holders = await book_queries.holders(session, "isbn", {isbn for found in isbns for isbn in found})
-    added = await books.add_many(session, books=[book for _, book in new], now=now) if new else []
+    ready = [prepared.get(record.position) or books.prepare(book, now=now) for record, book in new]
+    added = await books.add_many(session, books=ready) if ready else []
     sources = (_source_record(record, book) for (record, _), book in zip(new, added, strict=True))
     await books.keep_sources(session, records=sources, now=now)
     for (record, _), book, own in zip(new, added, isbns, strict=True):

@@ -65,8 +65,8 @@ async def fill(database: Database, folder: Path) -> None:
     async with database.transaction() as session:
         edited = (await session.scalars(select(Book).where(Book.title == "Edited"))).one()
         await books.change(session, book_id=edited.id, changes={"edition": "2nd; ed."}, if_match=None, now=NOW)
-        awkward = [BookCreate.model_validate(fields) for fields in AWKWARD]
-        added = await books.add_many(session, books=awkward, now=NOW)
+        awkward = [books.prepare(BookCreate.model_validate(fields), now=NOW) for fields in AWKWARD]
+        added = await books.add_many(session, books=awkward)
         await copies.add_many(
             session,
             copies=[
