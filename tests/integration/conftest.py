@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,13 +40,24 @@ def run_import(settings: Settings, *arguments: str) -> tuple[dict[str, Any], flo
     """`library catalog import … --json` in a process of its own: what it told, its seconds, its peak memory."""
     started = time.monotonic()
     process = subprocess.Popen(command(*arguments), env=environment(settings), cwd=ROOT, stdout=subprocess.PIPE)
-    assert process.stdout
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stdout.close()
+    peak_bytes = 0
+    while process.poll() is None:
+        peak_bytes = max(peak_bytes, _peak_of(process.pid))
+        time.sleep(0.05)
+    seconds = time.monotonic() - started
+    output, _ = process.communicate()
     assert process.returncode == 0, output
-    return json.loads(output), time.monotonic() - started, usage.ru_maxrss * 1024
+    return json.loads(output), seconds, peak_bytes
+
+
+def _peak_of(pid: int) -> int:
+    """The most memory that the process has held; the kernel's account of a child that has ended counts its parent's."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def command(*arguments: str) -> list[str]:
