@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.books import queries as book_queries
+from app.books import records as source_records
 from app.books import service as books
 from app.books.service import Prepared
 from app.core.db import Database
@@ -145,7 +145,7 @@ async def _prepare(database: Database, part: list[Record], now: datetime) -> dic
     """Work out the new books of the part in a thread, while no transaction waits for it."""
     readable = [record for record in part if isinstance(record, Incoming) and not record.is_deleted]
     async with database.reading() as session:
-        known = await book_queries.known_keys(session, [record.key for record in readable])
+        known = await source_records.known(session, [record.key for record in readable])
     new = [(record.position, record.book) for record in readable if record.key not in known and record.book]
     return await asyncio.to_thread(lambda: {position: books.prepare(book, now=now) for position, book in new})
 

@@ -9,7 +9,7 @@ from app.audit.service import SYSTEM
 from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
-from app.books import identifiers
+from app.books import identifiers, records
 from app.books import queries as book_queries
 from app.books import service as books
 from app.books.models import Book, SourceRecord
@@ -20,9 +20,10 @@ from app.copies import queries as copy_queries
 from app.copies import service as copies
 from app.copies.schemas import CopyCreate
 from app.core.schemas import JsonObject
+from app.imports import ownership
 from app.imports.formats.reading import kept_book
 from app.imports.merging import Merge, merge
-from app.imports.schemas import Incoming, Options, RecordVerdict, Unread, Verdict
+from app.imports.schemas import Format, Incoming, Options, RecordVerdict, Unread, Verdict
 from app.policies import service as policies
 
 GONE_UPSTREAM = "deleted upstream"
@@ -42,7 +43,8 @@ async def write(
     updated.
     """
     readable = [record for record in batch if isinstance(record, Incoming)]
-    known = await book_queries.source_records(session, [record.key for record in readable])
+    known = await records.kept(session, [record.key for record in readable])
+    known |= await _made_here(session, [record for record in readable if record.key not in known], now)
     verdicts = [
         verdict_of(record.position, Verdict.REJECTED, control_number=record.control_number, reason=record.reason)
         for record in batch
@@ -54,6 +56,35 @@ async def write(
             verdicts.append(await _compare(session, record, kept, options, now))
     verdicts = await _shelve(session, {record.position: record for record in readable}, verdicts, options, now)
     return sorted(verdicts, key=lambda verdict: verdict.position)
+
+
+async def _made_here(
+    session: AsyncSession, unknown: Sequence[Incoming], now: datetime
+) -> dict[tuple[str, str], SourceRecord]:
+    """Records that this library exported, of books that were made in it: from now on such a book has a source."""
+    candidates = [record for record in unknown if record.source.startswith(ownership.PREFIX)]
+    if not candidates:
+        return {}
+    own = await ownership.own_source(session)
+    ours = {
+        int(record.control_number): record
+        for record in candidates
+        if record.source == own and record.control_number.isascii() and record.control_number.isdecimal()
+    }
+    found = {}
+    for book in await book_queries.present(session, list(ours)):
+        here = books.fields_of(book).model_dump_json().encode()
+        found[ours[book.id].key] = SourceRecord(
+            book_id=book.id,
+            source=own,
+            control_number=str(book.id),
+            digest="",
+            format=Format.JSONL,
+            record=here,
+            imported_at=now,
+        )
+    session.add_all(found.values())
+    return found
 
 
 def verdict_of(position: int, verdict: Verdict, **facts: object) -> RecordVerdict:

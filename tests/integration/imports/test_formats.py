@@ -131,6 +131,18 @@ async def test_what_is_exported_is_imported_as_the_same_library(
         assert "A note that must stay." in (await exported(database, wanted)).decode()
 
 
+async def test_a_table_that_was_exported_edited_and_imported_again_changes_the_books_it_came_from(
+    database: Database, tmp_path: Path
+) -> None:
+    await fill(database, tmp_path)
+    data = await exported(database, Format.CSV)
+    verdicts = await take_in_bytes(database, tmp_path, data.replace(b"The Hobbit", b"The Hobbits"))
+    changed = [verdict for verdict in verdicts if verdict.verdict is Verdict.UPDATED]
+    assert [sorted(verdict.changes) for verdict in changed] == [["alternative_titles", "title"]]
+    assert {verdict.verdict for verdict in verdicts} == {Verdict.UPDATED, Verdict.UNCHANGED}
+    assert "The Hobbits" in {fields["title"] for fields in (await library(database))["books"]}
+
+
 async def test_csv_for_people_guards_formulas_and_says_that_it_is_utf8(database: Database, tmp_path: Path) -> None:
     await fill(database, tmp_path)
     data = await exported(database, Format.CSV, for_spreadsheet=True)
