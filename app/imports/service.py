@@ -24,7 +24,7 @@ from app.imports.schemas import Format, Incoming, Options, Outcome, RecordVerdic
 
 log = structlog.get_logger()
 
-BATCH_RECORDS: Final = 500
+BATCH_RECORDS: Final = 250
 PAUSES_SECONDS: Final = (0.5, 1, 2, 4, 8)
 
 Record = Incoming | Unread
