@@ -1,17 +1,17 @@
 """Reading books: one by id, pages by keyset, suggestions; cost follows the page, never the library."""
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, exists, func, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute, undefer
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.books import identifiers, search
-from app.books.models import AccessPoint, Book, SourceRecord
+from app.books.models import AccessPoint, Book
 from app.books.schemas import BookQuery, Facet
 from app.books.search import asking, finding, index, spelling
 from app.books.search.asking import Query
@@ -187,24 +187,10 @@ async def suggest(session: AsyncSession, typed: str) -> list[tuple[int, str]]:
     return [(book_id, titles[book_id]) for book_id in ids if book_id in titles]
 
 
-async def source_records(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SourceRecord]:
-    """The kept source records, their bytes too, by (source, control number)."""
-    by_source: dict[str, list[str]] = {}
-    for source, number in keys:
-        by_source.setdefault(source, []).append(number)
-    found: dict[tuple[str, str], SourceRecord] = {}
-    for source, numbers in by_source.items():
-        statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number.in_(numbers))
-        for record in await session.scalars(statement.options(undefer(SourceRecord.record))):
-            found[source, record.control_number] = record
-    return found
-
-
-async def sources_of(session: AsyncSession, book_ids: Collection[int]) -> dict[int, SourceRecord]:
-    """The first source record of each book that has one, with its bytes."""
-    statement = select(SourceRecord).where(SourceRecord.book_id.in_(book_ids)).order_by(SourceRecord.id.desc())
-    found = await session.scalars(statement.options(undefer(SourceRecord.record)))
-    return {record.book_id: record for record in found}
+async def present(session: AsyncSession, book_ids: Collection[int]) -> Sequence[Book]:
+    """Those of these books that are there."""
+    statement = select(Book).where(Book.id.in_(book_ids), Book.deleted_at.is_(None)).order_by(Book.id)
+    return (await session.scalars(statement)).all()
 
 
 async def present_after(session: AsyncSession, *, after_id: int, limit: int) -> Sequence[Book]:

@@ -60,7 +60,7 @@ class BookFields(Strict):
     summary: Prose | None = None
     physical_description: Line | None = None
     series: Annotated[list[Line], Field(max_length=50)] = []
-    identifiers: Annotated[list[IdentifierCreate], Field(max_length=100)] = []
+    identifiers: Annotated[list[IdentifierCreate], Field(max_length=500)] = []
     classifications: Annotated[list[Classification], Field(max_length=50)] = []
     subjects: Annotated[list[Line], Field(max_length=200)] = []
     suppressed: bool = False

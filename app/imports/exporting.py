@@ -11,6 +11,7 @@ from pymarc import Record
 from pymarc.exceptions import PymarcException
 
 from app.books import queries as book_queries
+from app.books import records
 from app.books import service as books
 from app.books.models import Book, SourceRecord
 from app.books.schemas import BookCreate
@@ -21,9 +22,9 @@ from app.core.db import Database
 from app.imports.formats import flat, marcxml
 from app.imports.formats.building import record_of
 from app.imports.formats.framing import MAX_RECORD_BYTES
-from app.imports.formats.reading import UNNAMED_SOURCE
 from app.imports.formats.texts import BOM
 from app.imports.opening import UnusableFile
+from app.imports.ownership import own_source
 from app.imports.schemas import Format
 
 BATCH_BOOKS: Final = 500
@@ -66,14 +67,15 @@ async def export(
         async with database.reading() as session:
             found = await book_queries.present_after(session, after_id=after_id, limit=BATCH_BOOKS)
             ids = [book.id for book in found]
-            sources = await book_queries.sources_of(session, ids)
+            sources = await records.first_of(session, ids)
             held = await copy_queries.of_books(session, ids)
+            own = await own_source(session)
         if not found:
             break
         after_id = ids[-1]
         parts = []
         for book in found:
-            item = _item(book, sources.get(book.id), held.get(book.id, []))
+            item = _item(book, sources.get(book.id), held.get(book.id, []), own)
             part = _written(item, record_format, for_spreadsheet=for_spreadsheet)
             if part is None:
                 skip(book.id, "too long for MARC 21; MARCXML holds it")
@@ -83,7 +85,7 @@ async def export(
     yield marcxml.CLOSING.encode() if record_format is Format.MARCXML else b""
 
 
-def _item(book: Book, kept: SourceRecord | None, held: Sequence[Copy]) -> Item:
+def _item(book: Book, kept: SourceRecord | None, held: Sequence[Copy], own: str) -> Item:
     copies = [
         CopyCreate(
             barcode=copy.barcode,
@@ -96,7 +98,7 @@ def _item(book: Book, kept: SourceRecord | None, held: Sequence[Copy]) -> Item:
         )
         for copy in held
     ]
-    source, number = (kept.source, kept.control_number) if kept else (UNNAMED_SOURCE, str(book.id))
+    source, number = (kept.source, kept.control_number) if kept else (own, str(book.id))
     return Item(books.fields_of(book), source, number, copies, kept)
 
 

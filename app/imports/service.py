@@ -7,9 +7,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
+import structlog
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.books import records as source_records
+from app.books import service as books
+from app.books.service import Prepared
 from app.core.db import Database
 from app.core.errors import AppError
 from app.imports import writing
@@ -17,7 +22,10 @@ from app.imports.formats.reading import records
 from app.imports.opening import Source, UnusableFile, opened
 from app.imports.schemas import Format, Incoming, Options, Outcome, RecordVerdict, Unread, Verdict
 
-BATCH_RECORDS: Final = 500
+log = structlog.get_logger()
+
+BATCH_RECORDS: Final = 250
+PAUSES_SECONDS: Final = (0.5, 1, 2, 4, 8)
 
 Record = Incoming | Unread
 Report = Callable[[list[RecordVerdict]], None]
@@ -119,8 +127,23 @@ async def _write(
 ) -> list[RecordVerdict]:
     """The part in one transaction; if the database refuses it, record by record, so that only the bad one falls."""
     try:
+        return await _patiently(lambda: _try_to_write(database, part, options, now, keep=keep, is_dry=is_dry))
+    except (DBAPIError, AppError) as error:
+        if not _is_the_records_fault(error):
+            raise
+        if len(part) == 1:
+            return await _kept(database, [_refused(part[0], error)], keep)
+    told = [await _write(database, [record], options, now, keep=keep, is_dry=is_dry) for record in part]
+    return [verdict for verdicts in told for verdict in verdicts]
+
+
+async def _try_to_write(
+    database: Database, part: list[Record], options: Options, now: datetime, *, keep: Keep | None, is_dry: bool
+) -> list[RecordVerdict]:
+    prepared = await _prepare(database, part, now)
+    try:
         async with database.transaction() as session:
-            verdicts = await writing.write(session, part, options=options, now=now)
+            verdicts = await writing.write(session, part, prepared=prepared, options=options, now=now)
             if is_dry:
                 raise _DryRun(verdicts)  # noqa: TRY301  # caught here, outside the transaction that it undoes
             if keep:
@@ -128,13 +151,36 @@ async def _write(
             return verdicts
     except _DryRun as tried:
         return await _kept(database, tried.verdicts, keep)
-    except (DBAPIError, AppError) as error:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise
-        if len(part) == 1:
-            return await _kept(database, [_refused(part[0], error)], keep)
-    told = [await _write(database, [record], options, now, keep=keep, is_dry=is_dry) for record in part]
-    return [verdict for verdicts in told for verdict in verdicts]
+
+
+async def _patiently(work: Callable[[], Awaitable[list[RecordVerdict]]]) -> list[RecordVerdict]:
+    """Do the work again after a while if the database was away or busy; doing it twice changes nothing more."""
+    for pause_seconds in PAUSES_SECONDS:
+        try:
+            return await work()
+        except (DBAPIError, PoolTimeoutError, OSError) as error:  # OSError: also a connection that is refused or slow
+            if isinstance(error, DBAPIError) and _is_the_records_fault(error):
+                raise
+            log.warning("import_waits", reason=type(error).__name__, seconds=pause_seconds)
+        await asyncio.sleep(pause_seconds)
+    return await work()
+
+
+def _is_the_records_fault(error: DBAPIError | AppError) -> bool:
+    """Whether the database refused what the record says (SQLSTATE classes 22 and 23), rather than was unable."""
+    if isinstance(error, AppError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    return str(state)[:2] in {"22", "23"} if state else isinstance(error, IntegrityError | DataError)
+
+
+async def _prepare(database: Database, part: list[Record], now: datetime) -> dict[int, Prepared]:
+    """Work out the new books of the part in a thread, while no transaction waits for it."""
+    readable = [record for record in part if isinstance(record, Incoming) and not record.is_deleted]
+    async with database.reading() as session:
+        known = await source_records.known(session, [record.key for record in readable])
+    new = [(record.position, record.book) for record in readable if record.key not in known and record.book]
+    return await asyncio.to_thread(lambda: {position: books.prepare(book, now=now) for position, book in new})
 
 
 async def _kept(database: Database, verdicts: list[RecordVerdict], keep: Keep | None) -> list[RecordVerdict]:

@@ -1,6 +1,6 @@
 """Writing a batch: which records are new, changed, unchanged or doubtful, and what follows, in few statements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,44 +9,82 @@ from app.audit.service import SYSTEM
 from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
-from app.books import identifiers
+from app.books import identifiers, records
 from app.books import queries as book_queries
 from app.books import service as books
 from app.books.models import Book, SourceRecord
 from app.books.schemas import BookCreate
+from app.books.service import Prepared
 from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
 from app.copies.schemas import CopyCreate
 from app.core.schemas import JsonObject
+from app.imports import ownership
 from app.imports.formats.reading import kept_book
 from app.imports.merging import Merge, merge
-from app.imports.schemas import Incoming, Options, RecordVerdict, Unread, Verdict
+from app.imports.schemas import Format, Incoming, Options, RecordVerdict, Unread, Verdict
 from app.policies import service as policies
 
 GONE_UPSTREAM = "deleted upstream"
 
 
 async def write(
-    session: AsyncSession, batch: Sequence[Incoming | Unread], *, options: Options, now: datetime
+    session: AsyncSession,
+    batch: Sequence[Incoming | Unread],
+    *,
+    prepared: Mapping[int, Prepared],
+    options: Options,
+    now: datetime,
 ) -> list[RecordVerdict]:
     """Write the records of one batch, in which no key stands twice; their verdicts in the batch's order.
 
-    Locks the books that are updated.
+    `prepared` are new books by position, worked out before; others are worked out here. Locks the books that are
+    updated.
     """
     readable = [record for record in batch if isinstance(record, Incoming)]
-    known = await book_queries.source_records(session, [record.key for record in readable])
+    known = await records.kept(session, [record.key for record in readable])
+    known |= await _made_here(session, [record for record in readable if record.key not in known], now)
     verdicts = [
         verdict_of(record.position, Verdict.REJECTED, control_number=record.control_number, reason=record.reason)
         for record in batch
         if isinstance(record, Unread)
     ]
-    verdicts += await _add(session, [record for record in readable if record.key not in known], now)
+    verdicts += await _add(session, [record for record in readable if record.key not in known], prepared, now)
     for record in readable:
         if (kept := known.get(record.key)) is not None:
             verdicts.append(await _compare(session, record, kept, options, now))
     verdicts = await _shelve(session, {record.position: record for record in readable}, verdicts, options, now)
     return sorted(verdicts, key=lambda verdict: verdict.position)
+
+
+async def _made_here(
+    session: AsyncSession, unknown: Sequence[Incoming], now: datetime
+) -> dict[tuple[str, str], SourceRecord]:
+    """Records that this library exported, of books that were made in it: from now on such a book has a source."""
+    candidates = [record for record in unknown if record.source.startswith(ownership.PREFIX)]
+    if not candidates:
+        return {}
+    own = await ownership.own_source(session)
+    ours = {
+        int(record.control_number): record
+        for record in candidates
+        if record.source == own and record.control_number.isascii() and record.control_number.isdecimal()
+    }
+    found = {}
+    for book in await book_queries.present(session, list(ours)):
+        here = books.fields_of(book).model_dump_json().encode()
+        found[ours[book.id].key] = SourceRecord(
+            book_id=book.id,
+            source=own,
+            control_number=str(book.id),
+            digest="",
+            format=Format.JSONL,
+            record=here,
+            imported_at=now,
+        )
+    session.add_all(found.values())
+    return found
 
 
 def verdict_of(position: int, verdict: Verdict, **facts: object) -> RecordVerdict:
@@ -55,14 +93,17 @@ def verdict_of(position: int, verdict: Verdict, **facts: object) -> RecordVerdic
     return RecordVerdict.model_validate(nothing | {"position": position, "verdict": verdict} | facts)
 
 
-async def _add(session: AsyncSession, unknown: Sequence[Incoming], now: datetime) -> list[RecordVerdict]:
+async def _add(
+    session: AsyncSession, unknown: Sequence[Incoming], prepared: Mapping[int, Prepared], now: datetime
+) -> list[RecordVerdict]:
     """Put new records into the catalogue with their sources; one that shares an ISBN with another book is doubtful."""
     reason = f"{GONE_UPSTREAM}, and not in this library"
     verdicts = [_judged(record, Verdict.UNCHANGED, reason=reason) for record in unknown if record.is_deleted]
     new = [(record, record.book) for record in unknown if record.book is not None and not record.is_deleted]
     isbns = [_isbns(book) for _, book in new]
     holders = await book_queries.holders(session, "isbn", {isbn for found in isbns for isbn in found})
-    added = await books.add_many(session, books=[book for _, book in new], now=now) if new else []
+    ready = [prepared.get(record.position) or books.prepare(book, now=now) for record, book in new]
+    added = await books.add_many(session, books=ready) if ready else []
     sources = (_source_record(record, book) for (record, _), book in zip(new, added, strict=True))
     await books.keep_sources(session, records=sources, now=now)
     for (record, _), book, own in zip(new, added, isbns, strict=True):

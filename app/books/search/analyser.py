@@ -44,7 +44,7 @@ def elided(value: str) -> list[str]:
     return [word for found in _ELISION.findall(value) for word in words(found)]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def stem(word: str) -> str:
     """The word without its ending, English or Russian by its letters; other words as they are."""
     if _RUSSIAN.fullmatch(word):

@@ -107,7 +107,7 @@ def _limited(clauses: list[Clause]) -> list[Clause]:
 _QUOTES: Final = re.compile("[“”„«»]")
 _PART: Final = re.compile(r'"([^"]*)"|([^\s"]+)')
 _STOP_LIST: Final = """
-    a an and are as at be by for from in into is it its of on or that the their this to was with
+    s t a an and are as at be by for from in into is it its of on or that the their this to was with
     der die das und des dem den von zu im le la les l de du des et un une el los las y en del il lo gli i di e
     и в во на с со о об от до по из к ко у за для не а но
 """

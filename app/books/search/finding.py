@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import BigInteger, ColumnElement, bindparam, case, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -59,17 +59,35 @@ async def candidates(
     )
     if index.is_sqlite(session):
         return list(await session.scalars(statement.order_by(book_id.desc()).limit(limit)))
-    # A GIN index gives no order: with few matches all are fetched, with many the newest books are walked through.
-    await session.execute(text("SET LOCAL enable_seqscan = off"))
-    found = sorted(await session.scalars(statement.limit(MAX_SORTED + 1)), reverse=True)
-    if len(found) <= MAX_SORTED:
-        return found[:limit]
+    return await _unordered(session, statement, query, where, exactly=exactly, limit=limit)
+
+
+async def _unordered(
+    session: AsyncSession, statement: Select[int], query: Query, where: Conditions, *, exactly: bool, limit: int
+) -> list[int]:
+    """PostgreSQL's candidates: a GIN index gives no order, so few matches are sorted and many are walked through."""
+    book_id = index.book_id(session)
+    matches = select(book_id).where(index.holds(session, query, exactly=exactly)).limit(MAX_SORTED + 1)
+    await _plan(session, seqscan=False, indexscan=False)  # by the GIN index, whatever the planner guesses
+    ids = list(await session.scalars(matches))
+    await _plan(session, seqscan=False, indexscan=True)
+    if len(ids) <= MAX_SORTED:
+        there = select(Book.id).where(among(session, Book.id, ids), *where).order_by(Book.id.desc())
+        return list(await session.scalars(there.limit(limit))) if ids else []
     newest = select(func.max(Book.id)).scalar_subquery()
     walked = statement.where(book_id > newest - MAX_WALKED).order_by(book_id.desc()).limit(limit)
-    await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+    await _plan(session, seqscan=False, bitmapscan=False)
     found = list(await session.scalars(walked))
-    await session.execute(text("SET LOCAL enable_bitmapscan = on"))
+    await _plan(session, seqscan=False, bitmapscan=True)
+    if len(found) < limit:  # a filter leaves few: then all that match may be looked at
+        found = sorted(await session.scalars(statement.limit(MAX_SORTED)), reverse=True)[:limit]
     return found
+
+
+async def _plan(session: AsyncSession, **methods: bool) -> None:
+    """Allow or forbid the planner's methods until the transaction ends; misjudging one word costs a whole scan."""
+    for method, is_allowed in methods.items():
+        await session.execute(text(f"SET LOCAL enable_{method} = {'on' if is_allowed else 'off'}"))
 
 
 def among(session: AsyncSession, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ MIN_CHARACTERS: Final = 4
 MAX_CHARACTERS: Final = 24
 MAX_TRIED: Final = 8
 MAX_COUNTED: Final = 50
-MAX_KNOWN: Final = 50_000
+MAX_KNOWN: Final = 25_000
 CHUNK: Final = 500
 
 # Words known to be in each database's dictionary, so that a long import doesn't ask for the same ones again.

@@ -53,10 +53,10 @@ def _terms(document: BookDocument, titles: list[str], names: list[str], texts: l
     stream = [lexeme for found in analysed for lexeme in (*found, BREAK)]
     distinct = dict.fromkeys(stream)
     distinct.pop(BREAK, None)
-    extras = dict.fromkeys(f"{STEM}{stem(word)}" for word in distinct if stem(word) != word)
-    extras |= dict.fromkeys(word for text in texts for word in elided(text) if word not in distinct)
+    bare = [word for text in texts for word in elided(text) if word not in distinct]
+    extras = dict.fromkeys((*bare, *(f"{STEM}{stem(word)}" for word in (*distinct, *bare) if stem(word) != word)))
     extras |= dict.fromkeys(f"{LANGUAGE}{language}" for language in document.languages)
-    return Terms((*stream, *extras), _ranked(document, titles, names), frozenset(distinct))
+    return Terms((*stream, *extras), _ranked(document, titles, names), frozenset((*distinct, *bare)))
 
 
 def _other_texts(document: BookDocument) -> Iterator[str]:

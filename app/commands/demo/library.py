@@ -89,7 +89,7 @@ async def fill(session: AsyncSession, *, password_hashes: Mapping[str, str], now
             now=now,
         )
     titles = shelves.titles()
-    added = await books.add_many(session, books=[title.book for title in titles], now=now)
+    added = await books.add_many(session, books=[books.prepare(title.book, now=now) for title in titles])
     shelved = [(added[index].id, copy) for index, copy in shelves.copies(titles)]
     await copies.add_many(session, copies=shelved, branch_id=shelves.MAIN, now=now)
     return {

@@ -175,7 +175,7 @@ def _identifiers(fields: dict[str, list[Field]]) -> list[dict[str, str]]:
     found += [
         ("oclc", clean(value)) for field in fields.get("035", ()) for value in _a(field) if value.startswith("(OCoLC)")
     ]
-    return [{"type": kind, "value": value[:200]} for kind, value in _distinct(found) if value][:100]
+    return [{"type": kind, "value": value[:200]} for kind, value in _distinct(found) if value][:500]
 
 
 def _classifications(fields: dict[str, list[Field]]) -> list[dict[str, str]]:

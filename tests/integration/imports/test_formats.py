@@ -65,8 +65,8 @@ async def fill(database: Database, folder: Path) -> None:
     async with database.transaction() as session:
         edited = (await session.scalars(select(Book).where(Book.title == "Edited"))).one()
         await books.change(session, book_id=edited.id, changes={"edition": "2nd; ed."}, if_match=None, now=NOW)
-        awkward = [BookCreate.model_validate(fields) for fields in AWKWARD]
-        added = await books.add_many(session, books=awkward, now=NOW)
+        awkward = [books.prepare(BookCreate.model_validate(fields), now=NOW) for fields in AWKWARD]
+        added = await books.add_many(session, books=awkward)
         await copies.add_many(
             session,
             copies=[
@@ -129,6 +129,18 @@ async def test_what_is_exported_is_imported_as_the_same_library(
     assert after == before
     if wanted in {Format.MARC, Format.MARCXML}:
         assert "A note that must stay." in (await exported(database, wanted)).decode()
+
+
+async def test_a_table_that_was_exported_edited_and_imported_again_changes_the_books_it_came_from(
+    database: Database, tmp_path: Path
+) -> None:
+    await fill(database, tmp_path)
+    data = await exported(database, Format.CSV)
+    verdicts = await take_in_bytes(database, tmp_path, data.replace(b"The Hobbit", b"The Hobbits"))
+    changed = [verdict for verdict in verdicts if verdict.verdict is Verdict.UPDATED]
+    assert [sorted(verdict.changes) for verdict in changed] == [["alternative_titles", "title"]]
+    assert {verdict.verdict for verdict in verdicts} == {Verdict.UPDATED, Verdict.UNCHANGED}
+    assert "The Hobbits" in {fields["title"] for fields in (await library(database))["books"]}
 
 
 async def test_csv_for_people_guards_formulas_and_says_that_it_is_utf8(database: Database, tmp_path: Path) -> None:

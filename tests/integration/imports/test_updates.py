@@ -1,11 +1,15 @@
 """Records that come again: unchanged, changed upstream, edited here, deleted; holdings; dry runs; resuming."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books import service as books
 from app.books.models import Book
@@ -138,7 +142,7 @@ async def test_an_import_that_was_killed_is_completed_by_running_it_again(databa
     counts = [
         sum(verdict.verdict is wanted for verdict in verdicts) for wanted in (Verdict.UNCHANGED, Verdict.IMPORTED)
     ]
-    assert counts == [1_000, 400]
+    assert counts == [2 * imports.BATCH_RECORDS, 1_400 - 2 * imports.BATCH_RECORDS]
     async with database.reading() as session:
         titles = list(await session.scalars(select(Book.title).order_by(Book.id)))
     assert titles == [f"A book {number}" for number in range(1, 1_401)]
@@ -150,3 +154,25 @@ async def test_a_record_without_a_number_is_known_by_its_content(database: Datab
     [again] = await take_in_bytes(database, tmp_path, without)
     assert (first.verdict, again.verdict) == (Verdict.IMPORTED, Verdict.UNCHANGED)
     assert (again.control_number or "").startswith("sha256:")
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_no_import_and_rejects_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "PAUSES_SECONDS", (0.01, 0.01))
+    failures = [OperationalError("BEGIN", {}, Exception("away")), ConnectionRefusedError("away")]
+    transaction = Database.transaction
+
+    @asynccontextmanager
+    async def failing(self: Database) -> AsyncIterator[AsyncSession]:
+        async with transaction(self) as session:
+            yield session
+            if failures:
+                raise failures.pop()
+
+    monkeypatch.setattr(Database, "transaction", failing)
+    verdicts = await take_in_bytes(database, tmp_path, marc(1) + marc(2))
+    assert [verdict.verdict for verdict in verdicts] == [Verdict.IMPORTED, Verdict.IMPORTED]
+    failures = [OperationalError("BEGIN", {}, Exception("disk full"))] * 5
+    with pytest.raises(OperationalError):
+        await take_in_bytes(database, tmp_path, marc(3))
