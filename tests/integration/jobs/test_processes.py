@@ -18,6 +18,7 @@ from app.core.db import Database
 from app.core.job_runs import JobRun
 from app.jobs import runner
 from app.jobs.registry import JOBS
+from app.notifications.models import Kind
 from tests.integration.commands.command_line import CommandLine
 from tests.integration.notifications.outbox import add_notices, add_reader, states
 from tests.mailserver import MailServer, mail_server, sending_to
@@ -55,11 +56,11 @@ async def library_run(settings: Settings, *arguments: str) -> subprocess.Complet
 
 
 async def test_a_job_runs_by_hand_and_says_what_it_did(settings: Settings, database: Database) -> None:
-    await add_notices(database, await add_reader(database), 3)
+    await add_notices(database, await add_reader(database), 3, kind=Kind.BOOKING_EXPIRED)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
         told = await library_run(reached, "job", "run", "send_notices")
-        assert (told.returncode, told.stdout.partition(" (")[0]) == (0, "send_notices: booking_ready sent 3")
+        assert (told.returncode, told.stdout.partition(" (")[0]) == (0, "send_notices: booking_expired sent 3")
         again = await library_run(reached, "job", "run", "send_notices", "--json")
         report = json.loads(again.stdout)
         assert (report["job"], report["result"], report["error"]) == ("send_notices", {}, None)
@@ -68,7 +69,7 @@ async def test_a_job_runs_by_hand_and_says_what_it_did(settings: Settings, datab
 
 
 async def test_a_job_that_could_not_do_its_work_exits_with_1(settings: Settings, database: Database) -> None:
-    await add_notices(database, await add_reader(database), 1)
+    await add_notices(database, await add_reader(database), 1, kind=Kind.BOOKING_EXPIRED)
     unreachable = sending_to(settings, free_port())
     failed = await library_run(unreachable, "job", "run", "send_notices", "--json")
     assert failed.returncode == 1
@@ -112,7 +113,7 @@ async def test_two_schedulers_send_a_notice_once_and_stop_when_told(settings: Se
             await session.execute(
                 update(JobRun).values(last_started_at=in_a_year, last_finished_at=in_a_year, lease_until=in_a_year)
             )
-        await add_notices(database, await add_reader(database), 20)
+        await add_notices(database, await add_reader(database), 20, kind=Kind.BOOKING_EXPIRED)
         with ExitStack() as stack:
             schedulers = [stack.enter_context(running(reached, "scheduler")) for _ in range(2)]
             await until(lambda: len(server.letters) >= 20)
@@ -120,13 +121,13 @@ async def test_two_schedulers_send_a_notice_once_and_stop_when_told(settings: Se
         assert len(server.letters) == len(set(server.identities())) == 20
     async with database.reading() as session:
         last = await job_runs.last_runs(session)
-    assert last["send_notices"].totals == {"booking_ready sent": 20}
+    assert last["send_notices"].totals == {"booking_expired sent": 20}
     assert last.keys() == JOBS.keys()
     assert all(run.lease_until is None and run.last_error is None for run in last.values())
 
 
 async def test_another_scheduler_takes_over_from_a_killed_one(settings: Settings, database: Database) -> None:
-    await add_notices(database, await add_reader(database), 10)
+    await add_notices(database, await add_reader(database), 10, kind=Kind.BOOKING_EXPIRED)
     with mail_server() as server:
         reached = sending_to(settings, server.port)
         with running(reached, "scheduler") as process:
@@ -148,25 +149,25 @@ async def test_another_scheduler_takes_over_from_a_killed_one(settings: Settings
 async def test_the_service_runs_the_jobs_itself_and_exports_them(
     settings: Settings, database: Database, workers: str
 ) -> None:
-    await add_notices(database, await add_reader(database), 5)
+    await add_notices(database, await add_reader(database), 5, kind=Kind.BOOKING_EXPIRED)
     with (
         mail_server() as server,
         CommandLine.of(sending_to(settings, server.port)).serving("--workers", workers) as service,
     ):
         found: dict[tuple[str, ...], float] = {}
         async with asyncio.timeout(20):
-            while ("notices_sent_total", "booking_ready", "sent") not in found:
+            while ("notices_sent_total", "booking_expired", "sent") not in found:
                 await asyncio.sleep(0.1)
                 found = samples((await asyncio.to_thread(service.get, "/metrics")).text)
         assert await stop(service.process) == 0
     assert len(server.letters) == 5
-    assert found["notices_sent_total", "booking_ready", "sent"] == 5
+    assert found["notices_sent_total", "booking_expired", "sent"] == 5
     assert abs(found["job_last_success_timestamp_seconds", "send_notices"] - datetime.now(UTC).timestamp()) < 60
     assert 0 <= found["job_duration_seconds", "send_notices"] < 20
 
 
 async def test_a_service_with_the_scheduler_off_runs_no_job(settings: Settings, database: Database) -> None:
-    await add_notices(database, await add_reader(database), 1)
+    await add_notices(database, await add_reader(database), 1, kind=Kind.BOOKING_EXPIRED)
     with CommandLine.of(settings.model_copy(update={"scheduler_enabled": False})).serving() as service:
         await asyncio.sleep(1)
         assert await stop(service.process) == 0
