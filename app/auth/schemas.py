@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.auth.permissions import SCOPES
-from app.core.schemas import JsonObject, Read, ShortLine, Strict
+from app.core.schemas import JsonObject, Line, Read, ShortLine, Strict
 from app.users.schemas import MAX_PASSWORD_CHARACTERS, Email, Password
 
 MAX_KEY_DAYS = 366
@@ -20,6 +20,8 @@ def _known_scope(value: str) -> str:
 
 
 AnyPassword = Annotated[str, StringConstraints(max_length=MAX_PASSWORD_CHARACTERS)]
+# What somebody typed as his address: may be wrong, but is one line that a database takes.
+Address = Annotated[Line, StringConstraints(max_length=254)]
 AnyCode = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Token = Annotated[str, StringConstraints(min_length=16, max_length=256)]
 Scope = Annotated[str, AfterValidator(_known_scope), Field(json_schema_extra={"enum": sorted(SCOPES)})]
@@ -38,7 +40,7 @@ class MailSent(Read):
 
 
 class Credentials(Strict):
-    email: Annotated[str, StringConstraints(strip_whitespace=True, max_length=254)]
+    email: Address
     password: AnyPassword
 
 
@@ -133,7 +135,7 @@ class EmailChange(Strict):
 
 
 class Forgotten(Strict):
-    email: Annotated[str, StringConstraints(strip_whitespace=True, max_length=254)]
+    email: Address
 
 
 class MailedToken(Strict):

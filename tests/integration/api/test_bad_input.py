@@ -170,3 +170,14 @@ async def test_a_barcode_that_no_scanner_reads_is_refused(librarian: Person, bar
     refused(
         await librarian.client.post(f"{BOOKS}/{book['id']}/copies", json={"barcode": barcode}), 422, "validation_failed"
     )
+
+
+@pytest.mark.parametrize("email", ["a\0b@library.test", "x" * 300, "", "a\nb"])
+async def test_an_address_that_nobody_can_have_is_refused_wherever_it_is_typed(
+    client: httpx2.AsyncClient, email: str
+) -> None:
+    for path, body in (("login", {"email": email, "password": "x"}), ("forgot", {"email": email})):
+        refused(await client.post(f"/api/v1/auth/{path}", json=body), 422, "validation_failed")
+    if email:
+        form = {"username": email, "password": "x"}
+        refused(await client.post("/api/v1/auth/token", data=form), 401, "wrong_credentials")

@@ -41,8 +41,10 @@ async def service_on(cluster: servers.Postgres, data_dir: Path) -> AsyncIterator
     )
     database = Database(settings)
     await upgrade(database)
-    async with sign_in_as(create_app(settings), database, Role.ADMIN) as admin:
+    shell = create_app(settings)
+    async with sign_in_as(shell, database, Role.ADMIN) as admin:
         yield admin, database
+    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
     await database.close()
 
 

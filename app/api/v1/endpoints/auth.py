@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response, status
 from fastapi.security import OAuth2PasswordRequestForm
+from pydantic import ValidationError
 
 from app.api.credentials import SignInDesk, check_own_password, sign_in
 from app.api.deps import (
@@ -103,7 +104,11 @@ async def login_form(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], desk: SignInDesk
 ) -> TokenPair | MfaRequired:
     """The same for OAuth2's password form, which the interactive documentation uses."""
-    return await sign_in(Credentials(email=form.username, password=form.password), desk)
+    try:
+        credentials = Credentials(email=form.username, password=form.password)
+    except ValidationError:  # nobody has such an address or password
+        raise accounts.WrongCredentials from None
+    return await sign_in(credentials, desk)
 
 
 @router.post("/refresh", responses=problems(sessions.InvalidRefreshToken, sessions.AlreadyRefreshed))
