@@ -127,8 +127,14 @@ async def service(settings: Settings, anyio_backend: str) -> AsyncIterator[Shell
     del anyio_backend
     shell = create_app(settings)
     yield shell
-    await shell.app.state.mailer.close()  # type: ignore[attr-defined]  # the FastAPI inside
-    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+    await close(shell)
+
+
+async def close(shell: Shell) -> None:
+    """What the application closes when its server stops."""
+    state = shell.app.state  # type: ignore[attr-defined]  # the FastAPI inside
+    for opened in (state.look_out, state.mailer, state.limits, state.database):
+        await opened.close()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from app.core.migrations import upgrade
 from app.main import create_app
 from app.users.models import Role
 from tests import servers
-from tests.conftest import SECRET, Person, sign_in_as
+from tests.conftest import SECRET, Person, close, sign_in_as
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ async def service_on(cluster: servers.Postgres, data_dir: Path) -> AsyncIterator
     shell = create_app(settings)
     async with sign_in_as(shell, database, Role.ADMIN) as admin:
         yield admin, database
-    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+    await close(shell)
     await database.close()
 
 

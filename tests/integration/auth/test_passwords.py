@@ -14,7 +14,7 @@ from app.core.db import Database
 from app.main import create_app
 from app.users import queries as user_queries
 from app.users.models import User
-from tests.conftest import PASSWORD, Person
+from tests.conftest import PASSWORD, Person, close
 from tests.integration.auth.conftest import PostBox, bearer, sign_in
 
 pytestmark = pytest.mark.anyio
@@ -159,8 +159,7 @@ async def test_a_verifying_library_answers_the_same_to_everybody(
         assert (await visitor.post(f"{AUTH}/verify", json={"token": token})).status_code == 204
         assert (await visitor.post(f"{AUTH}/verify", json={"token": token})).status_code == 400
         assert (await sign_in(visitor, "new@library.test", "nine tall herons")).status_code == 200
-    await shell.app.state.mailer.close()  # type: ignore[attr-defined]  # the FastAPI inside
-    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+    await close(shell)
 
 
 async def test_a_disabled_account_is_told_apart_from_no_other(

@@ -17,7 +17,7 @@ from app.core.db import Database
 from app.core.vault import Vault, VaultError
 from app.main import create_app
 from app.users.models import Role
-from tests.conftest import PASSWORD, SECRET, Person, sign_in_as
+from tests.conftest import PASSWORD, SECRET, Person, close, sign_in_as
 from tests.integration.auth.conftest import PostBox, bearer, sign_in
 
 pytestmark = pytest.mark.anyio
@@ -165,8 +165,7 @@ async def test_a_role_that_needs_a_second_factor_can_do_nothing_else_without(
         assert (await librarian.client.get(f"{AUTH}/mfa")).json()["is_required"] is True
         await enrol(librarian)
         assert (await librarian.client.get("/api/v1/users")).status_code == 200
-    await shell.app.state.mailer.close()  # type: ignore[attr-defined]  # the FastAPI inside
-    await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+    await close(shell)
 
 
 async def test_an_expired_sign_in_is_over(client: httpx2.AsyncClient, reader: Person, database: Database) -> None:

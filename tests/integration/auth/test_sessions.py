@@ -15,7 +15,7 @@ from app.core.db import Database
 from app.main import create_app
 from app.users import queries as user_queries
 from app.users.models import Role
-from tests.conftest import PASSWORD, SECRET, Person
+from tests.conftest import PASSWORD, SECRET, Person, close
 from tests.integration.auth.conftest import PostBox, bearer, sign_in
 
 pytestmark = pytest.mark.anyio
@@ -166,7 +166,7 @@ async def test_changing_the_signing_key_signs_nobody_out(
                 renewed = (await _refresh(later, tokens["refresh_token"])).json()
                 assert (await later.get(f"{AUTH}/me", headers=bearer(renewed["access_token"]))).status_code == 200
                 assert (await client.get(f"{AUTH}/me", headers=bearer(renewed["access_token"]))).status_code == 401
-        await shell.app.state.database.close()  # type: ignore[attr-defined]  # the FastAPI inside
+        await close(shell)
 
 
 async def test_a_cookie_session_is_known_by_its_cookie_alone(
