@@ -19,6 +19,7 @@ AUTH = "/api/v1/auth"
 TRIES = 10_000 if os.environ.get("FULL") else 500
 # Source: the usual bound of leakage assessment (TVLA): beyond it the two are told apart with near certainty.
 WELCH_BOUND = 4.5
+ROUNDS = 3
 LOGINS_AT_ONCE = 16
 LAG_SECONDS = 0.005
 
@@ -35,6 +36,18 @@ def welch(left: list[float], right: list[float]) -> float:
     left, right = (sorted(sample)[: len(sample) * 9 // 10] for sample in (left, right))
     spread = statistics.variance(left) / len(left) + statistics.variance(right) / len(right)
     return float((statistics.mean(left) - statistics.mean(right)) / spread**0.5)
+
+
+async def _are_told_apart(ask: Ask, known: str) -> bool:
+    """Whether round after round the same one of the two takes longer; what else the machine does favours neither."""
+    await _compare(ask, known, 20)
+    first = await _compare(ask, known, TRIES)
+    for _ in range(ROUNDS - 1):
+        if abs(first) < WELCH_BOUND:
+            return False
+        again = await _compare(ask, known, TRIES)
+        first = again if again * first > 0 else 0.0
+    return abs(first) >= WELCH_BOUND
 
 
 async def _compare(ask: Ask, known: str, tries: int) -> float:
@@ -58,16 +71,14 @@ async def test_signing_in_takes_as_long_without_an_account(client: httpx2.AsyncC
     async def ask(email: str) -> httpx2.Response:
         return await client.post(f"{AUTH}/login", json={"email": email, "password": "not the password"})
 
-    await _compare(ask, reader.email, 20)
-    assert abs(await _compare(ask, reader.email, TRIES)) < WELCH_BOUND
+    assert not await _are_told_apart(ask, reader.email)
 
 
 async def test_forgetting_takes_as_long_without_an_account(client: httpx2.AsyncClient, reader: Person) -> None:
     async def ask(email: str) -> httpx2.Response:
         return await client.post(f"{AUTH}/forgot", json={"email": email})
 
-    await _compare(ask, reader.email, 20)
-    assert abs(await _compare(ask, reader.email, TRIES)) < WELCH_BOUND
+    assert not await _are_told_apart(ask, reader.email)
 
 
 async def test_sixteen_logins_at_once_leave_the_loop_to_the_others(client: httpx2.AsyncClient, reader: Person) -> None:
