@@ -54,20 +54,19 @@ async def test_the_book_that_is_meant_is_among_the_first_five(
     assert len(missed) <= len(asked) * (1 - SHARE), missed
 
 
-async def test_both_databases_give_the_same_books_in_the_same_order(
-    shared: Path, sample_of: Callable[[str], Sample]
-) -> None:
+@pytest.fixture
+def both_samples(shared: Path, sample_of: Callable[[str], Sample]) -> list[Sample]:
     del shared
+    return [sample_of(backend) for backend in ("sqlite", "postgresql")]
+
+
+async def test_both_databases_give_the_same_books_in_the_same_order(both_samples: list[Sample]) -> None:
     asked = [question for name in ("relevance", "typos", "russian") for question in questions(name)]
     asked += [(query, "") for query in COMMON]
-    found = {}
-    for backend in ("sqlite", "postgresql"):
-        database = Database(sample_of(backend).settings)
-        found[backend] = await answers(database, asked)
+    found = []
+    for sample in both_samples:
+        database = Database(sample.settings)
+        found.append(await answers(database, asked))
         await database.close()
-    differing = [
-        (query, left, right)
-        for (query, _), left, right in zip(asked, found["sqlite"], found["postgresql"], strict=True)
-        if left != right
-    ]
+    differing = [(query, left, right) for (query, _), left, right in zip(asked, *found, strict=True) if left != right]
     assert differing == []
