@@ -14,17 +14,20 @@ from sqlalchemy import update
 from app.bookings import service as bookings
 from app.charges import service as charges
 from app.copies import service as copies
+from app.copies.models import Copy
 from app.core.config import Settings
 from app.jobs import circulation as jobs
 from app.loans import service as loans
 from app.notifications.models import Notice
 from app.users.models import User
 from tests.integration.races.model import RETENTION
+from tests.integration.races.shelves import Item
 from tests.integration.races.twin import BOOKS, BRANCHES, READERS, Twin
 
-EXAMPLES, STEPS = 400, 60
+EXAMPLES, STEPS = 40, 40
 
 indexes = st.integers(0, 10_000)
+books = st.sampled_from([0, 0, 0, 1, 2])  # one of them in demand
 branches = st.sampled_from(BRANCHES)
 priorities = st.sampled_from([50, 100])
 anybody = {"is_mine": lambda _: True}
@@ -33,9 +36,12 @@ anybody = {"is_mine": lambda _: True}
 class Circulation(Twin):
     """Everything that the desk, readers and the clock do."""
 
-    @rule(reader=indexes, book=indexes, pickup=branches, priority=priorities)
-    def book_a_copy(self, reader: int, book: int, pickup: str, priority: int) -> None:
-        reader, book = reader % READERS, book % BOOKS
+    @rule(readers=st.lists(indexes, min_size=1, max_size=4), book=books, pickup=branches, priority=priorities)
+    def book_a_copy(self, readers: list[int], book: int, pickup: str, priority: int) -> None:
+        for reader in readers:
+            self._place(reader % READERS, book, pickup, priority)
+
+    def _place(self, reader: int, book: int, pickup: str, priority: int) -> None:
         self.keep_hold(
             self.both(
                 lambda: self.model.place(reader, book, pickup, priority),
@@ -43,9 +49,9 @@ class Circulation(Twin):
             )
         )
 
-    @rule(reader=indexes, book=indexes, pickup=branches, priority=priorities)
+    @rule(reader=indexes, book=books, pickup=branches, priority=priorities)
     def recall(self, reader: int, book: int, pickup: str, priority: int) -> None:
-        reader, book = reader % READERS, book % BOOKS
+        reader %= READERS
         self.keep_hold(
             self.both(
                 lambda: self.model.recall(reader, book, pickup, priority),
@@ -58,13 +64,13 @@ class Circulation(Twin):
     @precondition(lambda self: self.holds)
     @rule(index=indexes)
     def cancel(self, index: int) -> None:
-        hold, booking_id = self.hold(index)
+        hold, booking_id = self.hold(index, "waiting", "allocated", "ready")
         self.both(lambda: self.model.cancel(hold), lambda: self.library.cancel(booking_id))
 
     @precondition(lambda self: self.holds)
     @rule(index=indexes)
     def suspend(self, index: int) -> None:
-        hold, booking_id = self.hold(index)
+        hold, booking_id = self.hold(index, "waiting")
         self.both(
             lambda: self.model.suspend(hold),
             lambda: self.library.suspend(booking_id),
@@ -73,7 +79,7 @@ class Circulation(Twin):
     @precondition(lambda self: self.holds)
     @rule(index=indexes)
     def resume(self, index: int) -> None:
-        hold, booking_id = self.hold(index)
+        hold, booking_id = self.hold(index, "suspended")
         self.both(
             lambda: self.model.resume(hold),
             self.act(
@@ -83,8 +89,17 @@ class Circulation(Twin):
 
     @rule(index=indexes, reader=indexes, branch=branches, lifts=st.booleans())
     def lend(self, index: int, reader: int, branch: str, lifts: bool) -> None:  # noqa: FBT001  # hypothesis gives it
-        item, copy = self.item(index)
-        reader %= READERS
+        self._lend(self.item(index, "available", "reserved", "on_hold_shelf"), reader % READERS, branch, lifts=lifts)
+
+    @precondition(lambda self: any(hold.item for hold in self.model.holds))
+    @rule(branch=branches)
+    def collect(self, branch: str) -> None:
+        hold = next(hold for hold in self.model.holds if hold.item)
+        assert hold.item
+        self._lend((hold.item, self.copies[hold.item.number]), hold.reader, branch, lifts=False)
+
+    def _lend(self, which: tuple[Item, Copy], reader: int, branch: str, *, lifts: bool) -> None:
+        item, copy = which
         lift = ["promised_to_another"] if lifts else []
         lent = self.both(
             lambda: self.model.lend(item, reader, branch, lifts_promise=lifts),
@@ -94,9 +109,13 @@ class Circulation(Twin):
             self.loans.append(lent.loan.id)
             self.scans.append(lent.scan_id)
 
-    @rule(index=indexes, branch=branches)
-    def scan_back(self, index: int, branch: str) -> None:
-        item, copy = self.item(index)
+    @rule(indexes=st.lists(indexes, min_size=1, max_size=3), branch=branches)
+    def scan_back(self, indexes: list[int], branch: str) -> None:
+        for index in indexes:
+            self._scan_back(self.item(index, "on_loan", "in_transit", "reserved", "lost"), branch)
+
+    def _scan_back(self, which: tuple[Item, Copy], branch: str) -> None:
+        item, copy = which
         returned = self.both(
             lambda: self.model.give_back(item, branch), lambda: self.library.give_back(copy.barcode, branch=branch)
         )
@@ -104,9 +123,9 @@ class Circulation(Twin):
             self.scans.append(returned.scan_id)
 
     @precondition(lambda self: self.scans)
-    @rule(index=st.integers(1, 3))
-    def undo(self, index: int) -> None:
-        scan, scan_id = self.scan(len(self.scans) - index)
+    @rule(back=st.integers(1, 3))
+    def undo(self, back: int) -> None:
+        scan, scan_id = self.model.scans[-min(back, len(self.scans))], self.scans[-min(back, len(self.scans))]
         self.both(
             lambda: self.model.undo(scan),
             self.act(lambda session, context: loans.undo(session, scan_id=scan_id, context=context)),
@@ -115,7 +134,7 @@ class Circulation(Twin):
     @precondition(lambda self: self.loans)
     @rule(index=indexes)
     def renew(self, index: int) -> None:
-        loan, loan_id = self.loan(index)
+        loan, loan_id = self.loan(index, "open")
         self.both(
             lambda: self.model.renew(loan),
             self.act(lambda session, context: loans.renew(session, loan_id=loan_id, context=context, **anybody)),
@@ -124,7 +143,7 @@ class Circulation(Twin):
     @precondition(lambda self: self.loans)
     @rule(index=indexes)
     def claim_returned(self, index: int) -> None:
-        loan, loan_id = self.loan(index)
+        loan, loan_id = self.loan(index, "open")
         self.both(
             lambda: self.model.claim(loan),
             self.act(
@@ -135,7 +154,7 @@ class Circulation(Twin):
     @precondition(lambda self: self.loans)
     @rule(index=indexes)
     def lose(self, index: int) -> None:
-        loan, loan_id = self.loan(index)
+        loan, loan_id = self.loan(index, "open")
         self.both(
             lambda: self.model.lose(loan),
             self.act(lambda session, context: loans.mark_lost(session, loan_id=loan_id, context=context, **anybody)),
