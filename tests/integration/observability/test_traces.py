@@ -4,6 +4,7 @@ import signal
 import time
 
 import httpx2
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -88,6 +89,7 @@ async def _cost(shell: Shell) -> float:
     return (time.process_time() - began) / REQUESTS * 1e6
 
 
+@pytest.mark.anyio
 async def test_tracing_one_in_a_hundred_costs_little(settings: Settings, backend: str) -> None:
     with collector() as taking:
         on = settings.model_copy(update={"otel_exporter_otlp_endpoint": f"http://{taking.address}"})
