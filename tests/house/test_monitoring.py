@@ -1,6 +1,7 @@
 """Metrics, dashboards, alerts and runbook know each other, both ways; whatever is watched is there."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -25,21 +26,9 @@ STRING = re.compile(r'"[^"]*"')
 FOREIGN = re.compile(r"(pg|redis|node|probe|nginx)_\w+|up|ALERTS|pg_replication_lag\S*")
 # What PromQL calls its own; `by (…)` and `{…}` are taken out before.
 LANGUAGE = {
-    "sum",
-    "rate",
-    "increase",
-    "histogram_quantile",
-    "by",
-    "and",
-    "or",
-    "unless",
-    "absent",
-    "time",
-    "vector",
-    "count",
-    "max_over_time",
-    "predict_linear",
-}
+    "sum", "rate", "increase", "histogram_quantile", "and", "or", "absent", "time", "vector", "count", "max_over_time",
+    "predict_linear", "by",
+}  # fmt: skip
 
 
 def rules() -> list[dict[str, Any]]:
@@ -111,7 +100,8 @@ def test_every_alert_says_how_urgent_it_is_what_happened_and_what_to_do() -> Non
 
 
 def test_every_alert_is_proven_to_fire_and_to_be_silent() -> None:
-    tests = yaml.safe_load((ROOT / "prometheus" / "alerts.test.yml").read_text())["tests"]
+    files = sorted((ROOT / "prometheus").glob("*.test.yml"))
+    tests = [test for file in files for test in yaml.safe_load(file.read_text())["tests"]]
     proven = {(case["alertname"], bool(case["exp_alerts"])) for test in tests for case in test["alert_rule_test"]}
     assert proven == {(alert["alert"], fires) for alert in alerts() for fires in (True, False)}
 
@@ -120,13 +110,15 @@ def test_every_alert_is_proven_to_fire_and_to_be_silent() -> None:
     "command",
     [
         ("promtool", "check", "config", "prometheus/prometheus.yml"),
-        ("promtool", "test", "rules", "prometheus/alerts.test.yml"),
+        ("promtool", "test", "rules", "prometheus/alerts.test.yml", "prometheus/alerts-slow.test.yml"),
         ("amtool", "check-config", "alertmanager/alertmanager.yml"),
     ],
     ids=lambda command: " ".join(command[:3]),
 )
-def test_prometheus_and_alertmanager_accept_the_files(command: tuple[str, ...]) -> None:
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_prometheus_and_alertmanager_accept_the_files(command: tuple[str, ...], tmp_path: Path) -> None:
+    # promtool makes a database for each of its tests: on a disk that takes ten times as long as in memory.
+    environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
