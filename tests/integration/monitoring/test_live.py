@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from pydantic import SecretStr
 
 from app.core import migrations
 from app.core.db import Database
@@ -53,11 +52,8 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         data = tmp_path / "data"
         data.mkdir()
         settings = _settings(data, database_url=f"{postgres.url}/postgres")
-        settings = settings.model_copy(update={"redis_url": SecretStr(redis.url), "scheduler_enabled": False})
         asyncio.run(_migrate(settings))
         library = CommandLine.of(settings)
-        for job in ("take_stock", "invariants", "send_notices", "remind"):
-            library.run("job", "run", job)
         service = stack.enter_context(
             library.serving("--workers", str(WORKERS), REDIS_URL=redis.url, RATE_LIMIT_ENABLED="true")
         )
