@@ -73,6 +73,9 @@ for _level in ("debug", "info", "warning", "error", "critical"):
     log_lines_total.labels(_level)
 for _kind in ("connection", "constraint", "other"):
     db_errors_total.labels(_kind)
+for _kind in ("charge", "payment", "waiver", "refund", "reversal"):
+    ledger_minor_total.labels(_kind)
+breaker_open.labels("redis")
 
 
 class Route:
