@@ -110,11 +110,12 @@ def _run(command: list[str]) -> None:
 class Redis:
     """A Redis server of its own, without persistence."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0" if password else f"redis://127.0.0.1:{self.port}/0"
         self._command = [
             "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
+            *(["--requirepass", password] if password else []),
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -135,9 +136,9 @@ class Redis:
 
 
 @contextmanager
-def redis() -> Iterator[Redis]:
+def redis(password: str = "") -> Iterator[Redis]:
     with tempfile.TemporaryDirectory(prefix="library-redis-") as folder:
-        server = Redis(Path(folder))
+        server = Redis(Path(folder), password)
         server.start()
         try:
             yield server
@@ -156,7 +157,7 @@ def s3(bucket: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for_port(port, process)
+        wait_for(port, process)
         connection = HTTPConnection(address)
         connection.request("PUT", f"/{bucket}")
         assert connection.getresponse().status == 200
@@ -165,13 +166,3 @@ def s3(bucket: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port}")
