@@ -22,7 +22,7 @@ class Mutant:
     file: str
     right: str
     wrong: str
-    noticed_by: str = "test_machine.py"
+    noticed_by: str = "test_machine.py::test_circulation_agrees_with_its_model[sqlite]"
 
 
 MUTANTS = {

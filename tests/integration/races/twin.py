@@ -139,6 +139,11 @@ class Twin(RuleBasedStateMachine):
     def keep_hold(self, booking: Booking | None) -> None:
         self.holds += [booking.id] if booking else []
 
+    def book(self, index: int) -> int:
+        """One of the books; four times of five one that was not merged into another."""
+        kept = [book for book in range(BOOKS) if book not in self.model.merged]
+        return kept[index % len(kept)] if index % 5 else index % BOOKS
+
     def item(self, index: int, *likely: str) -> tuple[Item, Copy]:
         number = _pick(index, self.model.items, likely)
         return self.model.items[number], self.copies[number]
