@@ -59,6 +59,11 @@ assets: setup ## Fetch the scripts of the documentation pages (npm) into app/sta
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
 
+.PHONY: sbom
+sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --of JSON -o build/sbom.json
+
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays
 	@rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
