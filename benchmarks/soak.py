@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,8 +35,8 @@ from tests.servers import Postgres
 
 LOOK_EVERY: Final = 150
 EXPIRE_EVERY: Final = 1_500
+RESTARTS_AT: Final = (0.3, 0.6, 0.8)
 SHOWN: Final = 20
-UP_SECONDS: Final = 120
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def soak(size: Size, *, seed: int, backend: str, given: str | None = None) -> tuple[list[str], dict[str, Any]]:
-    """Run it with servers of its own (`given`: with that PostgreSQL, which is then not restarted): breaches, figures."""
+    """Run it on servers of its own, or on the PostgreSQL `given`, which is then not restarted: breaches, figures."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="library-soak-")))
         cluster = None
@@ -84,7 +84,7 @@ def soak(size: Size, *, seed: int, backend: str, given: str | None = None) -> tu
         asyncio.run(_migrate(settings))
         library = CommandLine.of(settings)
         with library.serving("--workers", str(size.workers)) as service:
-            _wait_for_all(service)
+            service.wait_until_all_answer()
             soaking = _Soak(size, seed, settings, service, library, cluster)
             return asyncio.run(soaking.run())
 
@@ -143,19 +143,18 @@ class _Soak:
     ) -> None:
         """All operations, with faults meanwhile; returns when each is decided and the database is back."""
         total = self.size.operations
-        moments: list[Callable[[], bool]] = [
-            lambda share=share: ledger.numbers >= total * share for share in (0.3, 0.6, 0.8)
-        ]  # type: ignore[misc]  # bound early
+        moments = [asyncio.Event() for _ in RESTARTS_AT]
         killing = asyncio.create_task(faults.kill_workers())
         restarting = asyncio.create_task(faults.restart_database(moments))
+        reaching = asyncio.create_task(_reach(moments, ledger, total))
         showing = asyncio.create_task(_show(ledger, total))
         async with asyncio.TaskGroup() as group:
             for _ in range(self.size.clients):
                 group.create_task(self._visit(people, ledger, database, client))
         await restarting
-        for task in (killing, showing):
+        for task in (killing, showing, reaching):
             task.cancel()
-        await asyncio.gather(killing, showing, return_exceptions=True)
+        await asyncio.gather(killing, showing, reaching, return_exceptions=True)
 
     async def _visit(self, people: World, ledger: Ledger, database: Database, client: httpx2.AsyncClient) -> None:
         while ledger.numbers < self.size.operations:
@@ -187,6 +186,14 @@ class _Soak:
         about = {"limit": 0, "seed": self.seed, "commit": _commit(), **figures}
         evidence.keep("R1", backend, value=violations, size=figures["operations"], **about)
         evidence.keep("R2", backend, value=lost, size=figures["operations"], **about)
+
+
+async def _reach(moments: list[asyncio.Event], ledger: Ledger, total: int) -> None:
+    """Set each moment when its share of the operations has begun."""
+    for share, moment in zip(RESTARTS_AT, moments, strict=True):
+        while ledger.numbers < total * share:  # noqa: ASYNC110  # the ledger counts, it tells nobody
+            await asyncio.sleep(0.2)
+        moment.set()
 
 
 async def _look(people: World, client: httpx2.AsyncClient) -> None:
@@ -231,7 +238,7 @@ async def _client(address: str) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @contextmanager
-def _database(server: str | None, seed: int) -> Any:
+def _database(server: str | None, seed: int) -> Iterator[str | None]:
     """A new database on the server, dropped at the end; None without a server."""
     if server is None:
         yield None
@@ -254,15 +261,6 @@ def _service_settings(folder: Path, url: str | None) -> Settings:
             "scheduler_enabled": False,
         }
     )
-
-
-def _wait_for_all(service: Service) -> None:
-    """Until every worker answers: before that a dead one stops the service."""
-    deadline = time.monotonic() + UP_SECONDS
-    while "serving" not in service.output():
-        if time.monotonic() > deadline:
-            raise TimeoutError(service.output())
-        time.sleep(0.1)
 
 
 def _commit() -> str:

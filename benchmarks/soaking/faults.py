@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,13 +43,12 @@ class Faults:
                     os.kill(self.random.choice(grown_up), signal.SIGKILL)
                 self.kills += 1
 
-    async def restart_database(self, is_time: list[Callable[[], bool]]) -> None:
+    async def restart_database(self, moments: list[asyncio.Event]) -> None:
         """Crash it at the first moment, restart it at the second, and so on in turn."""
         if self.cluster is None:
             return
-        for number, has_come in enumerate(is_time):
-            while not has_come():
-                await asyncio.sleep(0.2)
+        for number, moment in enumerate(moments):
+            await moment.wait()
             await asyncio.to_thread(self.cluster.stop, "fast" if number % 2 else "immediate")
             await asyncio.sleep(AWAY_SECONDS)
             await asyncio.to_thread(self.cluster.start, durable=True)

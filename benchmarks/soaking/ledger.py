@@ -23,6 +23,15 @@ SERVER_FAULT: Final = 500
 # Answers that say nothing about the intent: it is still to be settled.
 UNDECIDED: Final = frozenset({429, 502, 503, 504})
 
+EVENTS: Final = {
+    "book": "booking_placed", "cancel": "booking_cancelled", "suspend": "booking_suspended",
+    "resume": "booking_resumed", "lend": "loan_opened", "renew": "loan_renewed", "lose": "loan_lost",
+    "claim": "loan_claimed_returned", "status": "copy_status_changed",
+}  # fmt: skip
+# Successes that may find all as it is wanted already; and those that do so the second time, by what tells them apart.
+MAY_CHANGE_NOTHING: Final = frozenset({"suspend", "status"})
+ONCE: Final = {"claim": "id", "undo": "scan_id"}
+
 Effect = tuple[str, str]
 """The kind of an event and the id of what it is about."""
 
@@ -58,7 +67,7 @@ class Ledger:
         self.at_most: Counter[Effect] = Counter()
         self.breaches: list[str] = []
         self.kept: list[tuple[Intent, str, Essence]] = []
-        self._undone: set[str] = set()
+        self._once: set[tuple[str, str]] = set()
 
     async def settle(self, intent: Intent) -> httpx2.Response:
         """Send an intent until it is decided, and as often again as chance says; gives the answer that counts."""
@@ -114,31 +123,25 @@ class Ledger:
         self.answers[essence[1]] += 1
         self.kept.append((intent, key, essence))
         said = answer.json()
-        match intent.what:
-            case "book":
-                self.exact["booking_placed", said["id"]] += 1
-            case "cancel":
-                self.exact["booking_cancelled", said["id"]] += 1
-            case "resume":
-                self.exact["booking_resumed", said["id"]] += 1
-            case "suspend":
-                self.at_most["booking_suspended", said["id"]] += 1
-            case "lend":
-                self.exact["loan_opened", said["id"]] += 1
-            case "return" if said["loan"]:
-                self.exact["loan_returned" if said["scan_id"] else "loan_found", said["loan"]["id"]] += 1
-            case "renew":
-                self.exact["loan_renewed", said["id"]] += 1
-            case "lose":
-                self.exact["loan_lost", said["loan"]["id"]] += 1
-            case "claim":
-                self.exact["loan_claimed_returned", said["id"]] = 1
-            case "status":
-                self.at_most["copy_status_changed", str(said["id"])] += 1
-            case "undo":
-                if said["scan_id"] not in self._undone:  # twice changes nothing
-                    self._undone.add(said["scan_id"])
-                    self.exact["undone", str(said["copy"]["id"])] += 1
+        effect = _effect(intent.what, said)
+        if effect is None:
+            return
+        if intent.what in ONCE:
+            about = (intent.what, said[ONCE[intent.what]])
+            if about in self._once:
+                return
+            self._once.add(about)
+        (self.at_most if intent.what in MAY_CHANGE_NOTHING else self.exact)[effect] += 1
+
+
+def _effect(what: str, said: dict[str, Any]) -> Effect | None:
+    """The event that must be found for a success; None for a scan that only moved a copy."""
+    if what == "return":
+        return ("loan_returned" if said["scan_id"] else "loan_found", said["loan"]["id"]) if said["loan"] else None
+    if what == "undo":
+        return "undone", str(said["copy"]["id"])
+    about = said["loan"] if what == "lose" else said
+    return EVENTS[what], str(about["id"])
 
 
 def _essence(answer: httpx2.Response) -> Essence:

@@ -7,17 +7,13 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from app.core.config import Settings
 from app.core.db import Database
-from app.core.security import nobodys_hash
-from app.users import service as users
-from app.users.models import Role, User
 from benchmarks.soaking.ledger import Intent
 from tests.circulation import Library
-from tests.tokens import sign_in
+from tests.tokens import librarian, sign_in
 
 BRANCHES: Final = ("main", "east")
 DESKS: Final = 6
@@ -31,7 +27,7 @@ WEIGHTS: Final = {
 
 @dataclass(slots=True)
 class World:
-    """People (card and token of each reader), copies (barcode and id), and what is known of open bookings, loans and errands at the desks."""
+    """Readers (card and token), desks (token), copies (barcode and id), and what is known of what is open."""
 
     random: random.Random
     readers: dict[str, str]
@@ -186,19 +182,6 @@ async def found(database: Database, settings: Settings, *, seed: int, books: int
             copies[copy.barcode] = copy.id
     people = await library.readers(readers)
     tokens = await sign_in(database, settings, people)
-    desks = await sign_in(database, settings, [await _librarian(database, number) for number in range(DESKS)])
+    desks = await sign_in(database, settings, [await librarian(database, BRANCHES) for _ in range(DESKS)])
     cards = [person.card_number for person in people]
     return World(chance, dict(zip(cards, tokens, strict=True)), desks, book_ids, copies)
-
-
-async def _librarian(database: Database, number: int) -> User:
-    async with database.transaction() as session:
-        return await users.create(
-            session,
-            email=f"desk{number}@library.test",
-            password_hash=nobodys_hash(),
-            full_name=f"Desk {number}",
-            role=Role.LIBRARIAN,
-            now=datetime.now(UTC),
-            branches=BRANCHES,
-        )
