@@ -103,6 +103,12 @@ async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)],
     """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored."""
     if token is None:
         return None
+    who = await _identify(request, token, now)
+    request.state.locale = who.locale
+    return who
+
+
+async def _identify(request: Request, token: str, now: datetime) -> Identity:
     database: Database = request.app.state.database
     if not token.startswith(keys.PREFIX):
         async with database.reading() as session:

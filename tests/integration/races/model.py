@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from tests.integration.races.shelves import DAY, OPEN, Hold, Item, Refused, Shelves, is_open
 
-LOAN_DAYS, MINIMUM_LOAN_DAYS, RECALL_DAYS, RENEWALS, LOAN_LIMIT = 10, 2, 7, 2, 3
+LOAN_DAYS, MINIMUM_LOAN_DAYS, RECALL_DAYS, RENEWALS, LOAN_LIMIT = 10, 9, 7, 2, 3
 FINE_PER_DAY, FINE_CAP, PRICE, LOST_FEE = 10, 50, 1_500, 200
 RETENTION = 30 * DAY
 SCANS_KEPT, UNDO = DAY, timedelta(minutes=10)
