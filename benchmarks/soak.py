@@ -7,12 +7,13 @@ import argparse
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any, Final
 
 import httpx2
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.core.config import Settings
 from app.core.db import Database
@@ -34,7 +37,7 @@ from tests.integration.commands.command_line import CommandLine, Service
 from tests.servers import Postgres
 
 LOOK_EVERY: Final = 150
-EXPIRE_EVERY: Final = 1_500
+EXPIRE_EVERY_SECONDS: Final = 20
 RESTARTS_AT: Final = (0.3, 0.6, 0.8)
 SHOWN: Final = 20
 
@@ -52,18 +55,19 @@ class Size:
     replays: int
 
 
-FULL: Final = Size(100_000, workers=8, clients=48, books=40, readers=150, kill_every_seconds=12, replays=2_000)
+FULL: Final = Size(100_000, workers=8, clients=32, books=60, readers=150, kill_every_seconds=25, replays=2_000)
 QUICK: Final = Size(2_000, workers=8, clients=32, books=30, readers=100, kill_every_seconds=5, replays=200)
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # its servers stop with it
     asked = _arguments()
     size = QUICK if asked.quick else FULL
     if asked.operations:
         size = Size(**{**vars(size), "operations": asked.operations})
     backend = "sqlite" if asked.sqlite else "postgresql"
     print(f"soak on {backend}: {size}, seed {asked.seed}")
-    found, figures = soak(size, seed=asked.seed, backend=backend, given=asked.postgres)
+    found, figures = soak(size, seed=asked.seed, backend=backend, given=asked.postgres, seconds=asked.seconds)
     for name, value in figures.items():
         print(f"  {name:<24} {value}")
     for breach in found[:SHOWN]:
@@ -72,7 +76,9 @@ def main() -> int:
     return 1 if found else 0
 
 
-def soak(size: Size, *, seed: int, backend: str, given: str | None = None) -> tuple[list[str], dict[str, Any]]:
+def soak(
+    size: Size, *, seed: int, backend: str, given: str | None = None, seconds: float | None = None
+) -> tuple[list[str], dict[str, Any]]:
     """Run it on servers of its own, or on the PostgreSQL `given`, which is then not restarted: breaches, figures."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="library-soak-")))
@@ -85,7 +91,7 @@ def soak(size: Size, *, seed: int, backend: str, given: str | None = None) -> tu
         library = CommandLine.of(settings)
         with library.serving("--workers", str(size.workers)) as service:
             service.wait_until_all_answer()
-            soaking = _Soak(size, seed, settings, service, library, cluster)
+            soaking = _Soak(size, seed, settings, service, library, cluster, seconds)
             return asyncio.run(soaking.run())
 
 
@@ -97,6 +103,8 @@ class _Soak:
     service: Service
     library: CommandLine
     cluster: Postgres | None
+    seconds: float | None
+    ends_at: float | None = None
 
     async def run(self) -> tuple[list[str], dict[str, Any]]:
         database = Database(self.settings)
@@ -111,6 +119,7 @@ class _Soak:
         async with _client(self.service.address) as client:
             ledger = Ledger(client, seed=self.seed)
             started = time.monotonic()
+            self.ends_at = started + self.seconds if self.seconds else None
             await self._load(people, ledger, faults, database, client)
             seconds = time.monotonic() - started
             operations = ledger.numbers
@@ -148,16 +157,19 @@ class _Soak:
         restarting = asyncio.create_task(faults.restart_database(moments))
         reaching = asyncio.create_task(_reach(moments, ledger, total))
         showing = asyncio.create_task(_show(ledger, total))
+        expiring = asyncio.create_task(self._expire(people, database))
         async with asyncio.TaskGroup() as group:
             for _ in range(self.size.clients):
-                group.create_task(self._visit(people, ledger, database, client))
+                group.create_task(self._visit(people, ledger, client))
+        for moment in moments:
+            moment.set()  # if the time was up before
         await restarting
-        for task in (killing, showing, reaching):
+        for task in (besides := (killing, showing, reaching, expiring)):
             task.cancel()
-        await asyncio.gather(killing, showing, reaching, return_exceptions=True)
+        await asyncio.gather(*besides, return_exceptions=True)
 
-    async def _visit(self, people: World, ledger: Ledger, database: Database, client: httpx2.AsyncClient) -> None:
-        while ledger.numbers < self.size.operations:
+    async def _visit(self, people: World, ledger: Ledger, client: httpx2.AsyncClient) -> None:
+        while ledger.numbers < self.size.operations and not (self.ends_at and time.monotonic() > self.ends_at):
             intent = people.next_intent()
             answer = await ledger.settle(intent)
             if answer.is_success:
@@ -166,16 +178,14 @@ class _Soak:
                 people.forget(intent)
             if ledger.numbers % LOOK_EVERY == 0:
                 await _look(people, client)
-            if ledger.numbers % EXPIRE_EVERY == 0:
-                await self._expire(people, database)
 
     async def _expire(self, people: World, database: Database) -> None:
         """What the scheduler does after some weeks; a database that is away is the next run's affair."""
-        later = datetime.now(UTC) + timedelta(days=people.random.randint(8, 40))
-        try:
-            await circulation.expire_holds(database, self.settings, later)
-        except Exception as error:  # noqa: BLE001  # whatever a crash of the database raises in its drivers
-            print(f"expire_holds gave up: {type(error).__name__}", file=sys.stderr)
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_SECONDS)
+            later = datetime.now(UTC) + timedelta(days=people.random.randint(8, 40))
+            with suppress(DBAPIError, OSError, TimeoutError, PoolTimeoutError):
+                await circulation.expire_holds(database, self.settings, later)
 
     def _invariants(self) -> list[str]:
         told = self.library.run("job", "run", "invariants")
@@ -272,6 +282,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="a size that ends within 90 s on two cores")
     parser.add_argument("--operations", type=int, help="another number of operations")
+    parser.add_argument("--seconds", type=float, help="begin nothing after so long, and judge what was done")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))  # noqa: S311  # a load, no secret
     parser.add_argument("--sqlite", action="store_true", help="on SQLite instead of PostgreSQL")
     parser.add_argument("--postgres", metavar="URL", help="on this PostgreSQL instead of one of its own")

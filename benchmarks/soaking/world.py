@@ -105,8 +105,8 @@ class World:
 
     def _book(self) -> Intent:
         card, token = self.random.choice(list(self.readers.items()))
-        # A third of the wishes is for a few books.
-        book = self.random.choice(self.books[:3] if self.random.random() < 1 / 3 else self.books)
+        # A quarter of the wishes is for a few books.
+        book = self.random.choice(self.books[:3] if self.random.random() < 1 / 4 else self.books)
         body = {"book_id": book, "pickup_branch": self.branch()}
         if self.random.random() < 1 / 3:
             return Intent("book", f"{ROOT}/bookings", self.desk(), body | {"card_number": card})
