@@ -82,7 +82,7 @@ def test_only_packages_that_were_looked_at_come_in(listed: dict[str, dict[str, s
     assert listed["npm"].keys() == {package.name for package in assets.PACKAGES}
 
 
-def test_every_licence_fits(listed: dict[str, dict[str, str]]) -> None:
+def test_every_package_has_a_licence_that_fits(listed: dict[str, dict[str, str]]) -> None:
     for names in listed.values():
         for name, licence in names.items():
             words = set(re.findall(r"[A-Za-z0-9.-]+", licence)) - {"AND", "OR"}
