@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.cookies import identify_page
 from app.api.idempotency import claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
@@ -100,10 +101,15 @@ Now = Annotated[datetime, Depends(clock)]
 
 
 async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)], now: Now) -> Identity | None:
-    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored."""
-    if token is None:
-        return None
+    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored.
+
+    Outside the API, on pages, a browser's cookie says it instead.
+    """
     database: Database = request.app.state.database
+    settings: Settings = request.app.state.settings
+    if token is None:
+        is_page = not request.url.path.startswith(f"{settings.api_v1_str}/")
+        return await identify_page(request, settings, database, now) if is_page else None
     if not token.startswith(keys.PREFIX):
         async with database.reading() as session:
             return await sessions.identify(session, token=token, signer=request.app.state.signer, now=now)

@@ -1,0 +1,16 @@
+"""All pages, in the order in which their addresses are tried."""
+
+from fastapi import APIRouter, FastAPI
+
+from app.web.errors import done_already
+from app.web.once import DoneAlready
+from app.web.pages import account, catalogue, own, security, sign_in
+
+
+def install(api: FastAPI) -> None:
+    """Add the pages to the application."""
+    api.add_exception_handler(DoneAlready, done_already)
+    router = APIRouter(include_in_schema=False)
+    for module in (sign_in, account, security, own, catalogue):
+        router.include_router(module.router)
+    api.include_router(router)
