@@ -4,13 +4,13 @@ from fastapi import APIRouter, FastAPI
 
 from app.web.errors import done_already
 from app.web.once import DoneAlready
-from app.web.pages import account, catalogue, own, security, sign_in
+from app.web.pages import account, catalogue, desk, own, security, shelf, sign_in
 
 
 def install(api: FastAPI) -> None:
     """Add the pages to the application."""
     api.add_exception_handler(DoneAlready, done_already)
     router = APIRouter(include_in_schema=False)
-    for module in (sign_in, account, security, own, catalogue):
+    for module in (sign_in, account, security, own, desk, shelf, catalogue):
         router.include_router(module.router)
     api.include_router(router)
