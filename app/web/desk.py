@@ -116,7 +116,7 @@ async def _found(session: AsyncSession, scan: Scan) -> tuple[Copy | None, User |
 def _which(page: View, scan: Scan) -> Verdict:
     say = page.words.say
     choices = [Choice("reader", str(say("the reader"))), Choice("copy", str(say("the book")))]
-    return Verdict("ask", str(say("Which one?")), str(say("A card and a book have this number.")),
+    return Verdict("query", str(say("Which one?")), str(say("A card and a book have this number.")),
                    card=scan.card, choices=choices, code=scan.code)  # fmt: skip
 
 
@@ -136,7 +136,7 @@ async def _by_name(session: AsyncSession, page: View, scan: Scan) -> Verdict:
             note_view(session, page.me, reader, "list", page.now)
         if found:
             choices = [Choice("reader", f"{r.full_name} …{r.card_number[-3:]}", r.card_number) for r in found]
-            return Verdict("ask", str(page.words.say("Who is it?")), card=scan.card, choices=choices, code=scan.code)
+            return Verdict("query", str(page.words.say("Who is it?")), card=scan.card, choices=choices, code=scan.code)
     raise UnknownScan(scanned=scan.code)
 
 
@@ -205,10 +205,10 @@ async def refused(session: AsyncSession, page: View, scan: Scan, error: AppError
     choices: list[Choice] = []
     kind, word = "stop", str(say("Not issued" if scan.card and copy else "Not possible"))
     if isinstance(error, loans.AlreadyOnLoan):
-        kind, word = "ask", str(say("He has it already"))
+        kind, word = "query", str(say("He has it already"))
         choices = [Choice("renew", str(say("renew"))), Choice("return", str(say("return")))]
     elif isinstance(error, loans.CopyOnLoan):
-        kind, word = "ask", str(say("Another reader has it"))
+        kind, word = "query", str(say("Another reader has it"))
         choices = [Choice("return_and_issue", str(say("return and issue"))), Choice("", str(say("leave it")))]
     elif (rule := _LIFTED_BY.get(type(error))) and page.may(Permission.OVERRIDE_RULES):
         already = scan.answer.removeprefix("allow:").split(",") if scan.answer.startswith("allow:") else []

@@ -118,7 +118,7 @@ addEventListener("afterprint", home);
 $("branch").addEventListener("change", event => event.target.form.requestSubmit());
 
 // — sounds, told apart by rhythm; a setting of this device
-const TUNES = {ok: [[880, 60]], back: [[660, 60]], hold: [[660, 90], [990, 120]], move: [[520, 70], [520, 70], [780, 110]], ask: [[740, 110], [587, 140]], stop: [[196, 160], [196, 160]], repeat: [[1200, 15]], undone: [[587, 60], [440, 60]]};
+const TUNES = {ok: [[880, 60]], back: [[660, 60]], hold: [[660, 90], [990, 120]], move: [[520, 70], [520, 70], [780, 110]], query: [[740, 110], [587, 140]], stop: [[196, 160], [196, 160]], repeat: [[1200, 15]], undone: [[587, 60], [440, 60]]};
 const LEVELS = {off: 0, quiet: .05, loud: .15};
 let audio = null, level = localStorage.getItem("sound") || "off";
 const write_level = () => { $("sound").textContent = $("sound").dataset[level]; };
