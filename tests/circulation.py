@@ -99,10 +99,29 @@ class Library:
             )
         )
 
+    async def recall(self, reader: UUID, book_id: int, *, pickup: str = "main", priority: int = 100) -> Booking:
+        wish = Wish(reader_id=reader, book_id=book_id, pickup_branch=pickup, priority=priority)
+
+        async def do(session: AsyncSession, context: Context) -> Booking:
+            asked = has_on_loan(session, reader, book_id)
+            booking = await bookings.place(session, wish=wish, has_on_loan=asked, context=context)
+            if booking.copy_id is None:
+                await loans.recall(session, book_id=book_id, context=context)
+            return booking
+
+        return await self.act(do)
+
     async def cancel(self, booking_id: UUID) -> Booking:
         return await self.act(
             lambda session, context: bookings.cancel(
                 session, booking_id=booking_id, is_mine=lambda _: True, context=context
+            )
+        )
+
+    async def suspend(self, booking_id: UUID) -> Booking:
+        return await self.act(
+            lambda session, context: bookings.suspend(
+                session, booking_id=booking_id, is_mine=lambda _: True, until=None, context=context
             )
         )
 

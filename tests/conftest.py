@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx2
+import hypothesis
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -29,6 +30,10 @@ from tests import servers
 
 SECRET = "0f9d1c7e-for-tests-only-Zq8vT2mLx4RbNw6K"
 PASSWORD = "correct horse battery"
+# For runs that only ask whether something is found, not what its shortest form is.
+hypothesis.settings.register_profile(
+    "noticing", phases=[hypothesis.Phase.generate], report_multiple_bugs=False, database=None
+)
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 _servers = ExitStack()
@@ -99,17 +104,29 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def settings(request: pytest.FixtureRequest, backend: str, tmp_path: Path) -> Iterator[Settings]:
+def new_library(request: pytest.FixtureRequest, backend: str) -> Iterator[Callable[[Path], Settings]]:
+    """Gives the settings of a service with an empty, migrated database of its own, as often as it is asked."""
+    url = request.getfixturevalue("postgres_url") if backend == "postgresql" else ""
+    template = request.getfixturevalue("postgres_template" if url else "sqlite_template")
+    made: list[str] = []
+
+    def given(folder: Path) -> Settings:
+        if not url:
+            shutil.copy(template, folder / "library.db")
+            return _settings(folder)
+        made.append(f"test_{uuid4().hex}")
+        asyncio.run(_administer(url, f"CREATE DATABASE {made[-1]} TEMPLATE {template} STRATEGY FILE_COPY"))
+        return _settings(folder, database_url=f"{url}/{made[-1]}")
+
+    yield given
+    for name in made:
+        asyncio.run(_administer(url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def settings(new_library: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """Settings of a service with an empty, migrated database of its own."""
-    if backend == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "library.db")
-        yield _settings(tmp_path)
-        return
-    url, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
-    name = f"test_{uuid4().hex}"
-    asyncio.run(_administer(url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
-    yield _settings(tmp_path, database_url=f"{url}/{name}")
-    asyncio.run(_administer(url, f"DROP DATABASE {name} WITH (FORCE)"))
+    return new_library(tmp_path)
 
 
 @pytest.fixture

@@ -105,11 +105,20 @@ async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)],
 
     Outside the API, on pages, a browser's cookie says it instead.
     """
-    database: Database = request.app.state.database
     settings: Settings = request.app.state.settings
-    if token is None:
-        is_page = not request.url.path.startswith(f"{settings.api_v1_str}/")
-        return await identify_page(request, settings, database, now) if is_page else None
+    if token is not None:
+        who: Identity | None = await _identify(request, token, now)
+    elif request.url.path.startswith(f"{settings.api_v1_str}/"):
+        who = None
+    else:
+        who = await identify_page(request, settings, request.app.state.database, now)
+    if who is not None:
+        request.state.locale = who.locale
+    return who
+
+
+async def _identify(request: Request, token: str, now: datetime) -> Identity:
+    database: Database = request.app.state.database
     if not token.startswith(keys.PREFIX):
         async with database.reading() as session:
             return await sessions.identify(session, token=token, signer=request.app.state.signer, now=now)

@@ -25,6 +25,7 @@ from app.core.errors import (
     encode_problem,
     problem_document,
 )
+from app.core.i18n import LANGUAGE_COOKIE, chosen
 
 log = structlog.get_logger()
 
@@ -186,16 +187,24 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return await _answer(request, AppError())
 
 
+def language_of(request: Request) -> str:
+    """The signed-in person's setting, then the cookie, then Accept-Language."""
+    own: str | None = getattr(request.state, "locale", None)
+    return own or chosen(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
+
+
 async def _answer(request: Request, error: AppError, **members: Any) -> Response:
     """The refusal as a problem; as a page for whoever opened one."""
     if (page := await request.app.state.error_page(request, error)) is not None:
         answered: Response = page
         return answered
+    locale = language_of(request)
     document = problem_document(
         error.status,
         error.code,
-        str(error),
+        error.said(locale),
         request_id=request.scope.get("state", {}).get("request_id", ""),
         **{**error.facts, **members},
     )
-    return Response(encode_problem(document), error.status, error.headers, PROBLEM_MEDIA_TYPE)
+    headers = {**error.headers, "Content-Language": locale}
+    return Response(encode_problem(document), error.status, headers, PROBLEM_MEDIA_TYPE)

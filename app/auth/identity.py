@@ -28,6 +28,7 @@ class Identity:
     scopes: frozenset[str] | None = None
     verified_at: datetime | None = None
     has_second_factor: bool = False
+    locale: str | None = None
 
     def may(self, permission: Permission) -> bool:
         return permission in GRANTS[self.role] and (self.scopes is None or permission in self.scopes)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from app.core.i18n import refusals
+
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 
@@ -32,6 +34,12 @@ class AppError(Exception):
         super().__init__(self.detail.format_map(facts))
         self.facts = facts
         self.headers = dict(headers or {})
+
+    def said(self, locale: str) -> str:
+        """The sentence in a language; facts that are words of the library are said in it too."""
+        words = refusals(locale)
+        facts = {name: words.get(fact, fact) if isinstance(fact, str) else fact for name, fact in self.facts.items()}
+        return words.get(self.detail, self.detail).format_map(facts)
 
 
 class BadRequest(AppError):

@@ -1,10 +1,14 @@
-"""Languages: plural forms and dates as English and Russian readers write them."""
+"""Languages: who gets which, what refusals say in them, plural forms and dates."""
 
+import json
 from datetime import date
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 LOCALES: Final = ("en", "ru")
 DEFAULT_LOCALE: Final = "en"
+LANGUAGE_COOKIE: Final = "language"
 
 _MONTHS: Final = {
     "en": (
@@ -21,6 +25,22 @@ _MONTHS: Final = {
 def known(locale: str) -> str:
     """The locale if there are texts in it, else the default one."""
     return locale if locale in LOCALES else DEFAULT_LOCALE
+
+
+def chosen(cookie: str | None, accepted: str) -> str:
+    """The language of somebody who has not set one: his cookie's, or the first known one in Accept-Language."""
+    if cookie in LOCALES:
+        return cookie
+    asked = (part.split(";")[0].strip().lower()[:2] for part in accepted.split(","))
+    return next((language for language in asked if language in LOCALES), DEFAULT_LOCALE)
+
+
+@cache
+def refusals(locale: str) -> dict[str, str]:
+    """The sentences of refusals, and the words that stand in them, by their English; English needs none."""
+    path = Path(__file__).with_name(f"refusals.{locale}.json")
+    texts: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return texts
 
 
 def plural(locale: str, count: int, forms: tuple[str, ...]) -> str:

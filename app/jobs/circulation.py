@@ -15,7 +15,7 @@ from app.core.errors import AppError
 from app.core.schemas import JsonObject
 from app.idempotency import service as idempotency
 from app.jobs.failures import JobFailed
-from app.loans import fading
+from app.loans import fading, popularity
 from app.loans import queries as loan_queries
 from app.loans.invariants import violations
 from app.loans.service import letters
@@ -94,6 +94,18 @@ async def purge_history(database: Database, settings: Settings, now: datetime) -
     async with database.transaction() as session:
         counts["scans"] = await fading.forget_scans(session, before=now - timedelta(days=1))
     return dict(counts)
+
+
+async def count_popularity(database: Database, settings: Settings, now: datetime) -> JsonObject:
+    """Count how often each book was lent in the last year."""
+    del settings
+    async with database.reading() as session:
+        counted = await popularity.changes(session, now=now)
+    noted = 0
+    for start in range(0, len(counted), BATCH):
+        async with database.transaction() as session:
+            noted += await popularity.note(session, counted[start : start + BATCH])
+    return {"books": noted}
 
 
 async def purge_idempotency(database: Database, settings: Settings, now: datetime) -> JsonObject:

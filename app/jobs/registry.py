@@ -42,6 +42,7 @@ JOBS: Final = {
         Job("hand_out", Every(900), circulation.hand_out, "Give free copies to whoever waits for them."),
         Job("remind", Every(3_600), circulation.remind, "Remind readers of loans that are due soon or overdue."),
         Job("invariants", Every(3_600), circulation.check_invariants, "Look for states that must never be."),
+        Job("count_popularity", Daily(time(3, 0)), circulation.count_popularity, "Count how often each book was lent."),
         Job("purge_history", Daily(time(3, 20)), circulation.purge_history, "Cut readers from what they returned."),
         Job("purge_idempotency", Daily(time(3, 30)), circulation.purge_idempotency, "Forget answers kept for a day."),
         Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),

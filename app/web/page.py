@@ -19,12 +19,14 @@ from uuid_utils import uuid7
 from app.api.circulation import actor_of
 from app.api.cookies import check_site, is_secure
 from app.api.deps import Now, Who
+from app.api.errors import language_of
 from app.auth.permissions import Permission
 from app.auth.service import Identity
 from app.bookings.context import Context
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import AppError
+from app.core.i18n import known
 from app.policies import service as policies
 from app.users import queries as users
 from app.users.models import User
@@ -175,9 +177,8 @@ def make(
     now: datetime,
     form: FormData | None = None,
 ) -> View:
-    cookies = request.cookies
-    locale = user.locale if user else words.chosen(cookies.get(words.COOKIE), request.headers.get("accept-language", ""))
-    light = cookies.get(LIGHT_COOKIE, "")
+    locale = known(user.locale) if user else language_of(request)
+    light = request.cookies.get(LIGHT_COOKIE, "")
     return View(
         request, settings, database, who, user, now, words.words_for(locale, settings.timezone),
         light if light in {"light", "dark"} else "", form or FormData(),

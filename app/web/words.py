@@ -12,11 +12,10 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from app.core.errors import AppError
-from app.core.i18n import DEFAULT_LOCALE, LOCALES, format_date, plural
+from app.core.i18n import format_date, plural
 from app.core.schemas import Money
 
 CATALOGUES: Final = Path(__file__).with_name("locale")
-COOKIE: Final = "language"
 NO_BREAK: Final = "\u00a0"
 _MINOR_DIGITS: Final = 2
 
@@ -61,8 +60,8 @@ class Words:
         return _filled(plural(self.locale, number, forms), {"n": f"{number:,}".replace(",", NO_BREAK), **facts})
 
     def refusal(self, error: AppError) -> str:
-        """What a refusal says; its facts as they are."""
-        return str(self._catalogue.get(error.detail, error.detail).format_map(error.facts))
+        """What a refusal says."""
+        return error.said(self.locale)
 
     def local(self, moment: datetime) -> datetime:
         return moment.astimezone(self._zone)
@@ -109,14 +108,6 @@ class Words:
 def lang_of(codes: list[str] | tuple[str, ...]) -> str:
     """The HTML `lang` of a book's title, empty when the catalogue doesn't say."""
     return LANGUAGES[codes[0]][0] if codes and codes[0] in LANGUAGES else ""
-
-
-def chosen(cookie: str | None, accepted: str) -> str:
-    """The language of somebody who is not signed in: his cookie's, or the first that his browser takes."""
-    if cookie in LOCALES:
-        return cookie
-    asked = (part.split(";")[0].strip().lower()[:2] for part in accepted.split(","))
-    return next((language for language in asked if language in LOCALES), DEFAULT_LOCALE)
 
 
 def _filled(sentence: str, facts: dict[str, Any]) -> str | Markup:

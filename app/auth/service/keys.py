@@ -91,15 +91,15 @@ async def identify(session: AsyncSession, *, token: str, now: datetime) -> tuple
         InvalidToken: unknown, revoked, expired, or the account is disabled.
     """
     statement = (
-        select(ApiKey.id, ApiKey.scopes, ApiKey.used_at, User.id, User.pseudonym, User.role)
+        select(ApiKey.id, ApiKey.scopes, ApiKey.used_at, User.id, User.pseudonym, User.role, User.locale)
         .join(User, ApiKey.user_id == User.id)
         .where(ApiKey.digest == digest(token), ApiKey.expires_at > now, User.disabled_at.is_(None))
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         raise InvalidToken
-    key_id, scopes, used_at, user_id, pseudonym, role = row
-    identity = Identity(user_id, pseudonym, Role(role), key_id=key_id, scopes=frozenset(scopes))
+    key_id, scopes, used_at, user_id, pseudonym, role, locale = row
+    identity = Identity(user_id, pseudonym, Role(role), key_id=key_id, scopes=frozenset(scopes), locale=locale)
     return identity, used_at is None or used_at + USED_EVERY < now
 
 

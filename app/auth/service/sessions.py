@@ -209,6 +209,7 @@ async def _identity(
             Session.verified_at,
             Session.has_second_factor,
             Session.refreshed_at,
+            User.locale,
         )
         .join(Session, Session.user_id == User.id)
         .where(*conditions, Session.expires_at > now, User.disabled_at.is_(None))
@@ -216,9 +217,15 @@ async def _identity(
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         return None
-    user_id, pseudonym, role, session_id, verified_at, has_second_factor, refreshed_at = row
+    user_id, pseudonym, role, session_id, verified_at, has_second_factor, refreshed_at, locale = row
     identity = Identity(
-        user_id, pseudonym, Role(role), session_id, verified_at=verified_at, has_second_factor=has_second_factor
+        user_id,
+        pseudonym,
+        Role(role),
+        session_id,
+        verified_at=verified_at,
+        has_second_factor=has_second_factor,
+        locale=locale,
     )
     return identity, refreshed_at
 

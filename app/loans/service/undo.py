@@ -19,6 +19,7 @@ from app.copies.models import Copy, CopyStatus
 from app.core.errors import Conflict, NotFound
 from app.loans import queries
 from app.loans.models import Loan, LoanStatus, Scan
+from app.loans.service import letters
 
 UNDO_MINUTES: Final = 10
 
@@ -82,18 +83,21 @@ async def _undo_loan(session: AsyncSession, scan: Scan, loan: Loan, copy: Copy, 
     loan.status = LoanStatus.RETURNED
     loan.returned_at = context.now
     _note(session, "loan_undone", loan, context)
+    await letters.take_back(session, loan=loan)
     copy.at_branch_id = scan.before["at_branch_id"]
     copy.status = CopyStatus.AVAILABLE
     await session.flush()
-    booking = await _booking_before(session, scan.before["booking"])
+    kept = scan.before["booking"]
+    booking = await _booking_before(session, kept)
     if booking is None:
         await bookings.pass_on(session, copy=copy, in_hand=True, context=context)
         return
     # The booking that this loan fulfilled or displaced gets the copy back, if nothing better came to it meanwhile.
     booking.closed_at = None
-    booking.status = BookingStatus.WAITING
+    was_suspended = kept["status"] == BookingStatus.SUSPENDED
+    booking.status = BookingStatus.SUSPENDED if was_suspended else BookingStatus.WAITING
     await session.flush()
-    if scan.before["booking"]["copy_id"] == copy.id:
+    if kept["copy_id"] == copy.id:
         await bookings.promise(session, booking=booking, copy=copy, in_hand=True, context=context)
         return
     await bookings.note(session, "booking_reopened", booking, context)
@@ -102,15 +106,20 @@ async def _undo_loan(session: AsyncSession, scan: Scan, loan: Loan, copy: Copy, 
 
 
 async def _booking_before(session: AsyncSession, kept: dict[str, Any] | None) -> Booking | None:
-    """The booking as it may be reopened: fulfilled by this loan, or waiting again because of it."""
+    """The booking as it may be reopened: fulfilled by this loan, or waiting again because of it.
+
+    One that was fulfilled stays closed if its reader has booked or borrowed the book anew meanwhile.
+    """
     if kept is None:
         return None
     booking = await booking_queries.locked(session, UUID(kept["id"]))
     if booking is None or booking.status not in {BookingStatus.FULFILLED, BookingStatus.WAITING}:
         return None
     if booking.status == BookingStatus.FULFILLED and booking.reader_id is not None:
-        other = await booking_queries.open_of(session, reader_id=booking.reader_id, book_id=booking.book_id)
-        return None if other else booking
+        reader_id, book_id = booking.reader_id, booking.book_id
+        has_booked = await booking_queries.open_of(session, reader_id=reader_id, book_id=book_id)
+        if has_booked or await queries.has_book(session, reader_id=reader_id, book_id=book_id):
+            return None
     return booking
 
 
@@ -118,7 +127,8 @@ async def _undo_return(session: AsyncSession, scan: Scan, loan: Loan, copy: Copy
     if loan.status != LoanStatus.RETURNED or copy.status == CopyStatus.ON_LOAN or loan.reader_id is None:
         raise ScanOvertaken
     own = await booking_queries.open_of(session, reader_id=loan.reader_id, book_id=copy.book_id)
-    if own is not None or copy.status in {CopyStatus.IN_REPAIR, CopyStatus.MISSING, CopyStatus.WITHDRAWN}:
+    is_set_aside = copy.deleted_at or copy.status in {CopyStatus.IN_REPAIR, CopyStatus.MISSING, CopyStatus.WITHDRAWN}
+    if own is not None or is_set_aside:
         raise ScanOvertaken
     holder = await booking_queries.promised(session, copy.id)
     if holder is not None and holder.status in OPEN:

@@ -8,6 +8,9 @@ import pytest
 from sqlalchemy import select, update
 
 from app.bookings.models import Booking
+from app.books import holding, queries
+from app.books.models import Book
+from app.books.schemas import BookQuery
 from app.charges.models import Entry
 from app.copies.models import Copy, CopyStatus
 from app.core.config import Settings
@@ -53,6 +56,40 @@ async def test_a_copy_that_is_not_collected_goes_to_the_next_once_however_many_r
     told = await rows(database, select(Notice).order_by(Notice.id))
     assert [(notice.kind, notice.reader_id) for notice in told] == [("booking_expired", readers[0].id)]
     assert await library.violations() == []
+
+
+async def test_popularity_is_how_often_a_book_was_lent_within_a_year(
+    library: Library, database: Database, settings: Settings
+) -> None:
+    wanted, forgotten = await library.book(copies=1), await library.book(copies=1)
+    reader = await library.reader()
+    for book, times in ((wanted, 3), (forgotten, 1)):
+        [copy] = await library.copies_of(book)
+        for _ in range(times):
+            await library.lend(copy.barcode, reader.card_number)
+            await library.give_back(copy.barcode)
+    assert await circulation.count_popularity(database, settings, NOW) == {"books": 2}
+    assert await circulation.count_popularity(database, settings, NOW) == {"books": 0}
+    query = {"sort": "popularity", "limit": 2}
+    async with database.reading() as session:
+        page = await queries.page(session, BookQuery.model_validate(query))
+    assert [row.id for row in page.rows] == [wanted, forgotten]
+    a_year_later = NOW + timedelta(days=366)
+    assert await circulation.count_popularity(database, settings, a_year_later) == {"books": 2}
+    assert [(book.version, book.popularity) for book in await rows(database, select(Book))] == [(1, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite has one writer at a time: there is nobody beside it
+async def test_popularity_waits_for_nobody_who_holds_a_book(
+    library: Library, database: Database, settings: Settings
+) -> None:
+    book = await library.book(copies=1)
+    [copy] = await library.copies_of(book)
+    await library.lend(copy.barcode, (await library.reader()).card_number)
+    async with database.transaction() as session:
+        await holding.hold(session, book_id=book)
+        assert await circulation.count_popularity(database, settings, NOW) == {"books": 0}
+    assert await circulation.count_popularity(database, settings, NOW) == {"books": 1}
 
 
 async def test_a_reader_is_told_once_that_his_book_is_ready_and_not_after_he_has_it(

@@ -1,42 +1,14 @@
-"""A library in memory: what the product says of copies, queues and loans, written without the service's code."""
+"""Circulation in memory: what the product says of loans, money, notices and forgetting, without the service's code."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-RENEWALS = 2
-SET_ASIDE = ("in_repair", "missing", "withdrawn")
-OPEN = ("waiting", "suspended", "allocated", "ready")
+from tests.integration.races.shelves import DAY, OPEN, Hold, Item, Refused, Shelves, is_open
 
-
-class Refused(Exception):
-    """The service must refuse too, with one of these codes."""
-
-    def __init__(self, *codes: str) -> None:
-        super().__init__(*codes)
-        self.codes = codes
-
-
-@dataclass
-class Item:
-    number: int
-    book: int
-    home: str
-    is_lendable: bool
-    at: str
-    status: str = "available"
-    to: str | None = None
-    is_removed: bool = False
-
-
-@dataclass
-class Hold:
-    number: int
-    reader: int
-    book: int
-    pickup: str
-    status: str
-    item: Item | None = None
+LOAN_DAYS, MINIMUM_LOAN_DAYS, RECALL_DAYS, RENEWALS, LOAN_LIMIT = 10, 9, 7, 2, 3
+FINE_PER_DAY, FINE_CAP, PRICE, LOST_FEE = 10, 50, 1_500, 200
+RETENTION = 30 * DAY
+SCANS_KEPT, UNDO = DAY, timedelta(minutes=10)
 
 
 @dataclass
@@ -44,85 +16,90 @@ class Loan:
     number: int
     item: Item
     reader: int
+    branch: str
+    due_at: datetime
+    lent_at: datetime
     status: str = "open"
     renewals: int = 0
     is_recalled: bool = False
+    is_claimed: bool = False
+    is_faded: bool = False
+    returned_at: datetime | None = None
 
 
 @dataclass
-class Shelves:
-    """Everything that circulates. Holds stand in the order in which they were placed, which is the queue."""
+class Scan:
+    """`hold` is the booking that the scan closed or displaced, `promised` the copy that it had."""
 
-    items: list[Item] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
+    kind: str
+    item: Item
+    loan: Loan
+    at: str
+    made_at: datetime
+    hold: Hold | None = None
+    promised: Item | None = None
+    hold_status: str = "waiting"
+    fine: int = 0
+    is_undone: bool = False
+    is_forgotten: bool = False
+
+
+@dataclass
+class Model(Shelves):
+    """The whole library. Holds and loans stand in the order in which they were made."""
+
     loans: list[Loan] = field(default_factory=list)
-    blocked: set[int] = field(default_factory=set)
-    merged: dict[int, int] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
+    scans: list[Scan] = field(default_factory=list)
+    told: set[tuple[str, int, str]] = field(default_factory=set)
+    owes: dict[int, int] = field(default_factory=dict)
+    keeps_history: set[int] = field(default_factory=set)
 
-    def place(self, reader: int, book: int, pickup: str) -> Hold:
-        with self._refusals() as refuse:
-            refuse("book_merged", book in self.merged)
-            refuse("reader_blocked", reader in self.blocked)
-            refuse("already_borrowed", any(loan.reader == reader and loan.item.book == book for loan in self._open()))
-            refuse("already_booked", self._hold_of(reader, book) is not None)
-            kept = [item for item in self._of(book) if item.status != "withdrawn"]
-            refuse("not_for_loan", bool(kept) and not any(item.is_lendable for item in kept))
-        free = [item for item in self._of(book) if item.status == "available" and item.is_lendable]
-        free.sort(key=lambda item: (item.home != pickup, item.number))
-        hold = Hold(len(self.holds), reader, book, pickup, "waiting")
-        self.holds.append(hold)
-        self.events.append("booking_placed")
-        if free:
-            hold.status, hold.item, free[0].status = "allocated", free[0], "reserved"
+    def recall(self, reader: int, book: int, pickup: str, priority: int) -> Hold:
+        hold = self.place(reader, book, pickup, priority)
+        if hold.status != "waiting":
+            return hold
+        lent = [loan for loan in self._open() if loan.item.book == book and not loan.is_recalled]
+        if not lent:
+            del self.holds[-1], self.events[-1]
+            raise Refused("nothing_to_recall")
+        loan = max(lent, key=lambda loan: (loan.due_at, -loan.number))
+        soonest = self._due(loan.branch, loan.lent_at, MINIMUM_LOAN_DAYS)
+        loan.due_at = min(loan.due_at, max(soonest, self._due(loan.branch, self.now, RECALL_DAYS)))
+        loan.is_recalled = True
+        self.events.append("loan_recalled")
+        self._forget_letters(loan)
+        self._tell("recall", loan)
         return hold
 
-    def cancel(self, hold: Hold, status: str = "cancelled") -> None:
-        if hold.status not in OPEN:
-            raise Refused("booking_closed")
-        item, hold.item, hold.status = hold.item, None, status
-        self.events.append(f"booking_{status}")
-        if item:
-            self._free(item, in_hand=False)
-
-    def suspend(self, hold: Hold) -> None:
-        if hold.status not in {"waiting", "suspended"}:
-            raise Refused("booking_closed", "booking_not_waiting")
-        if hold.status == "waiting":
-            hold.status = "suspended"
-            self.events.append("booking_suspended")
-
-    def resume(self, hold: Hold) -> None:
-        if hold.status != "suspended":
-            raise Refused("booking_closed", "booking_not_suspended")
-        hold.status = "waiting"
-        self.events.append("booking_resumed")
-        self.settle(hold.book)
-
     def lend(self, item: Item, reader: int, branch: str, *, lifts_promise: bool) -> Loan:
-        holder = self._holder(item)
-        with self._refusals() as refuse:
+        holder = self.holder(item)
+        with self.refusals() as refuse:
             refuse("already_on_loan", item.status == "on_loan" and self._loan_of(item).reader == reader)
             refuse("copy_on_loan", item.status == "on_loan" and self._loan_of(item).reader != reader)
-            refuse("copy_not_lendable", item.status in {"in_transit", "lost", *SET_ASIDE})
+            refuse("copy_not_lendable", item.status in {"in_transit", "lost", "in_repair", "missing", "withdrawn"})
             refuse("copy_not_found", item.is_removed)
             is_kept = item.status in {"reserved", "on_hold_shelf"} and holder is not None and holder.reader != reader
             refuse("promised_to_another", is_kept and not lifts_promise)
             refuse("reader_blocked", reader in self.blocked)
             refuse("not_for_loan", not item.is_lendable)
+            mine = [loan for loan in self._open() if loan.reader == reader]
+            refuse("loan_limit_reached", len(mine) >= LOAN_LIMIT)
+        own = self.hold_of(reader, item.book)
+        loan = Loan(len(self.loans), item, reader, branch, self._due(branch, self.now, LOAN_DAYS), self.now)
+        displaced = own or holder
+        scan = Scan("lend", item, loan, item.at, self.now, displaced)
+        if displaced:
+            scan.promised, scan.hold_status = displaced.item, displaced.status
         if is_kept and holder:
-            holder.status, holder.item = "waiting", None
-            self.events.append("booking_requeued")
-        loan = Loan(len(self.loans), item, reader)
+            self.requeue(holder)
         self.loans.append(loan)
+        self.scans.append(scan)
         item.status, item.at, item.to = "on_loan", branch, None
         self.events.append("loan_opened")
-        own = self._hold_of(reader, item.book)
         if own:
-            other, own.item, own.status = own.item, None, "fulfilled"
-            self.events.append("booking_fulfilled")
+            other = self.close(own, "fulfilled")
             if other and other is not item:
-                self._free(other, in_hand=False)
+                self.free(other, in_hand=False)
         if is_kept:
             self.settle(item.book)
         return loan
@@ -133,86 +110,102 @@ class Shelves:
         if item.status in {"in_repair", "withdrawn"}:
             raise Refused("copy_out_of_use")
         if item.status in {"on_loan", "lost"}:
-            loan = self._loan_of(item)
-            self.events.append("loan_returned" if loan.status == "open" else "loan_found")
-            loan.status = "returned"
-            self._arrive(item, branch)
+            self._end(self._loan_of(item), branch)
         elif item.status == "missing":
             self.events.append("copy_found")
-            self._arrive(item, branch)
+            self.arrive(item, branch)
         else:
-            self._check_in(item, branch)
+            self.check_in(item, branch)
 
-    def _check_in(self, item: Item, branch: str) -> None:
-        stays = (
-            (item.status == "on_hold_shelf" and item.at == branch)
-            or (item.status == "available" and item.home == branch)
-            or (item.status == "in_transit" and item.at == branch and item.to != branch)
-        )
-        if stays:
-            return
-        holder = self._holder(item)
-        if holder:
-            item.at = branch
-            self._promise(holder, item, in_hand=True)
+    def _end(self, loan: Loan, branch: str) -> None:
+        days = (loan.due_at + n * DAY for n in range(1, (self.now.date() - loan.due_at.date()).days + 1))
+        fine = min(FINE_CAP, FINE_PER_DAY * sum(is_open(loan.branch, day) for day in days))
+        self._charge(loan.reader, fine)
+        if loan.status == "open":
+            self.events.append("loan_returned")
+            self.scans.append(Scan("return", loan.item, loan, loan.item.at, self.now, fine=fine))
         else:
-            self.events.append("copy_arrived")
-            self._arrive(item, branch)
+            self.events.append("loan_found")
+            self._charge(loan.reader, -PRICE)
+        self._close_loan(loan, "returned")
+        self.arrive(loan.item, branch)
+
+    def undo(self, scan: Scan) -> None:
+        if scan.is_forgotten:
+            raise Refused("scan_not_found")
+        if scan.is_undone:
+            return
+        item, loan = scan.item, scan.loan
+        others = [other for other in self.holds if other.reader == loan.reader and other.book == item.book]
+        with self.refusals() as refuse:
+            refuse("scan_too_old", self.now - scan.made_at > UNDO)
+            refuse("scan_overtaken", [other for other in self.scans if other.item is item][-1] is not scan)
+            if scan.kind == "lend":
+                refuse("scan_overtaken", loan.status != "open" or loan.renewals > 0)
+            else:
+                refuse("scan_overtaken", loan.status != "returned" or item.is_removed)
+                refuse("scan_overtaken", item.status in {"on_loan", "in_repair", "missing", "withdrawn"})
+                refuse("scan_overtaken", any(other.status in OPEN for other in others))
+        scan.is_undone = True
+        (self._undo_loan if scan.kind == "lend" else self._undo_return)(scan)
+
+    def _undo_loan(self, scan: Scan) -> None:
+        item, hold = scan.item, scan.hold
+        self._close_loan(scan.loan, "returned")
+        self.events.append("loan_undone")
+        item.at, item.status = scan.at, "available"
+        is_back = hold is not None and hold.status in {"fulfilled", "waiting"}
+        if hold is None or not is_back or (hold.status == "fulfilled" and self._has_other(hold)):
+            self.free(item, in_hand=True)
+            return
+        hold.status, hold.closed_at = "suspended" if scan.hold_status == "suspended" else "waiting", None
+        if scan.promised is item:
+            self.promise(hold, item, in_hand=True)
+            return
+        self.events.append("booking_reopened")
+        self.free(item, in_hand=True)
+        self.settle(item.book)
+
+    def _has_other(self, hold: Hold) -> bool:
+        """Whether the reader has something else of the book by now, which leaves no room for his old booking."""
+        return self.hold_of(hold.reader, hold.book) is not None or self.has_on_loan(hold.reader, hold.book)
+
+    def _undo_return(self, scan: Scan) -> None:
+        item, loan, holder = scan.item, scan.loan, self.holder(scan.item)
+        if holder:
+            self.requeue(holder)
+        loan.status, loan.returned_at = "open", None
+        item.status, item.at, item.to = "on_loan", scan.at, None
+        self._charge(loan.reader, -scan.fine)
+        self.events.append("return_undone")
+        self.settle(item.book)
 
     def renew(self, loan: Loan) -> None:
-        with self._refusals() as refuse:
+        with self.refusals() as refuse:
             refuse("loan_closed", loan.status != "open")
             refuse("reader_blocked", loan.reader in self.blocked)
             refuse("no_renewals_left", loan.renewals >= RENEWALS)
             refuse("loan_recalled", loan.is_recalled)
             refuse("others_waiting", loan.item.is_lendable and bool(self._line(loan.item.book)))
         loan.renewals += 1
+        loan.due_at = max(loan.due_at, self._due(loan.branch, self.now, LOAN_DAYS))
+        self._forget_letters(loan)
         self.events.append("loan_renewed")
+
+    def claim(self, loan: Loan) -> None:
+        if loan.status != "open":
+            raise Refused("loan_closed")
+        if not loan.is_claimed:
+            loan.is_claimed = True
+            self.events.append("loan_claimed_returned")
 
     def lose(self, loan: Loan) -> None:
         if loan.status != "open":
             raise Refused("loan_closed")
-        loan.status, loan.item.status = "lost", "lost"
+        self._close_loan(loan, "lost")
+        loan.item.status = "lost"
+        self._charge(loan.reader, PRICE + LOST_FEE)
         self.events.append("loan_lost")
-
-    def restate(self, item: Item, status: str) -> None:
-        if item.is_removed:
-            raise Refused("copy_gone")
-        if item.status == status:
-            return
-        sets_aside = status in SET_ASIDE and item.status not in {"on_loan", "withdrawn"}
-        sets_aside = sets_aside and (item.status != "lost" or status == "withdrawn")
-        if not sets_aside and not (status == "available" and item.status in {"in_repair", "missing"}):
-            raise Refused("status_not_allowed")
-        holder = self._holder(item)
-        if holder:
-            holder.status, holder.item = "waiting", None
-            self.events.append("booking_requeued")
-        item.status, item.to = status, None
-        self.events.append("copy_status_changed")
-        if status == "available":
-            self._free(item, in_hand=False)
-        elif holder:
-            self.settle(item.book)
-
-    def add(self, book: int, home: str, *, is_lendable: bool) -> Item:
-        if book in self.merged:
-            raise Refused("book_merged")
-        item = Item(len(self.items), book, home, is_lendable, home)
-        self.items.append(item)
-        self.settle(book)
-        return item
-
-    def remove(self, item: Item) -> None:
-        if item.is_removed:
-            raise Refused("copy_gone")
-        if item.status in {"on_loan", "reserved", "on_hold_shelf", "in_transit"}:
-            raise Refused("copy_in_use")
-        item.is_removed = True
-
-    def restore(self, item: Item) -> None:
-        item.is_removed = False
-        self.settle(item.book)
 
     def merge(self, source: int, target: int) -> None:
         if source == target:
@@ -234,45 +227,35 @@ class Shelves:
         self.events.append("book_merged")
         self.settle(target)
 
-    def settle(self, book: int) -> None:
-        if self._line(book):
-            for item in self._of(book):
-                if item.status == "available":
-                    self._free(item, in_hand=False)
+    def pay(self, reader: int, amount: int) -> None:
+        self._charge(reader, -amount)
 
-    def _arrive(self, item: Item, branch: str) -> None:
-        item.at = branch
-        self._free(item, in_hand=True)
+    def remind(self) -> None:
+        for loan in self._open():
+            late = [kind for days, kind in STEPS if self.now >= loan.due_at + days * DAY]
+            if not late and loan.due_at > self.now >= loan.due_at - 3 * DAY:
+                late = ["due_soon"]
+            if late and not loan.is_claimed:
+                self._tell(late[-1], loan)
 
-    def _free(self, item: Item, *, in_hand: bool) -> None:
-        line = self._line(item.book)
-        if line and item.is_lendable:
-            self._promise(line[0], item, in_hand=in_hand)
-        elif item.status == "in_transit" and not in_hand:
-            pass
-        elif item.at == item.home:
-            item.status, item.to = "available", None
-        else:
-            item.status, item.to = "in_transit", item.home
+    def send_letters(self) -> None:
+        self.letters.clear()
 
-    def _promise(self, hold: Hold, item: Item, *, in_hand: bool) -> None:
-        hold.item = item
-        if in_hand and item.at == hold.pickup:
-            hold.status, item.status, item.to = "ready", "on_hold_shelf", None
-            self.events.append("booking_ready")
-            return
-        hold.status = "allocated"
-        self.events.append("booking_allocated")
-        if in_hand:
-            item.status, item.to = "in_transit", hold.pickup
-        elif item.status != "in_transit":
-            item.status = "reserved"
+    def fade(self) -> None:
+        before = self.now - RETENTION
+        for scan in self.scans:
+            scan.is_forgotten = scan.is_forgotten or self.now - scan.made_at > SCANS_KEPT
+        for loan in self.loans:
+            is_old = loan.status == "returned" and loan.returned_at is not None and loan.returned_at < before
+            loan.is_faded = loan.is_faded or (is_old and loan.reader not in self.keeps_history)
+        for hold in self.holds:
+            is_old = hold.closed_at is not None and hold.closed_at < before
+            hold.is_faded = hold.is_faded or (is_old and hold.reader not in self.keeps_history)
+            if hold.is_faded:
+                self.letters.discard(("booking_expired", hold.number))
 
-    def _of(self, book: int) -> list[Item]:
-        return [item for item in self.items if item.book == book and not item.is_removed]
-
-    def _line(self, book: int) -> list[Hold]:
-        return [hold for hold in self.holds if hold.book == book and hold.status == "waiting"]
+    def has_on_loan(self, reader: int, book: int) -> bool:
+        return any(loan.reader == reader and loan.item.book == book for loan in self._open())
 
     def _open(self) -> list[Loan]:
         return [loan for loan in self.loans if loan.status == "open"]
@@ -280,17 +263,32 @@ class Shelves:
     def _loan_of(self, item: Item) -> Loan:
         return next(loan for loan in reversed(self.loans) if loan.item is item and loan.status != "returned")
 
-    def _hold_of(self, reader: int, book: int) -> Hold | None:
-        mine = (hold for hold in self.holds if hold.reader == reader and hold.book == book and hold.status in OPEN)
-        return next(mine, None)
+    def _close_loan(self, loan: Loan, status: str) -> None:
+        loan.status = status
+        loan.returned_at = self.now if status == "returned" else None
+        self._forget_letters(loan)
 
-    def _holder(self, item: Item) -> Hold | None:
-        return next((hold for hold in self.holds if hold.item is item), None)
+    def _due(self, branch: str, start: datetime, days: int) -> datetime:
+        day = start + days * DAY
+        while not is_open(branch, day):
+            day += DAY
+        return self.day_end(day)
 
-    @contextmanager
-    def _refusals(self) -> Iterator[Callable[[str, bool], None]]:
-        """Collects every rule that is broken: the service may name any of them."""
-        codes: list[str] = []
-        yield lambda code, is_broken: codes.extend([code] if is_broken else [])
-        if codes:
-            raise Refused(*codes)
+    def _charge(self, reader: int, amount: int) -> None:
+        self.owes[reader] = self.owes.get(reader, 0) + amount
+
+    def _tell(self, kind: str, loan: Loan) -> None:
+        cause = (kind, loan.number, str(loan.due_at.date()))
+        if cause not in self.told:
+            self.letters.add((kind, loan.number))
+            self.told.add(cause)
+
+    def _forget_letters(self, loan: Loan) -> None:
+        """What has not gone out is taken back, and may be told again."""
+        for kind in ("recall", "due_soon", *(kind for _, kind in STEPS)):
+            if (kind, loan.number) in self.letters:
+                self.letters.discard((kind, loan.number))
+                self.told -= {cause for cause in self.told if cause[:2] == (kind, loan.number)}
+
+
+STEPS = ((1, "overdue_1"), (8, "overdue_2"), (22, "overdue_3"))

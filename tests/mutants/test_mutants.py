@@ -1,0 +1,121 @@
+"""Planted bugs: each is a mistake somebody could make, and the tests of circulation must notice it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOKINGS, LOANS = "app/bookings/service", "app/loans/service"
+RACES = "tests/integration/races"
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`right` stands once in the file and becomes `wrong`; the tests in `noticed_by` must fail then."""
+
+    file: str
+    right: str
+    wrong: str
+    noticed_by: str = "test_machine.py"
+
+
+MUTANTS = {
+    "the last in the queue is served first": Mutant(
+        "app/bookings/queries.py",
+        ".order_by(Booking.priority, Booking.placed_at, Booking.id)\n        .limit(1)",
+        ".order_by(Booking.priority, Booking.placed_at.desc(), Booking.id)\n        .limit(1)",
+    ),
+    "suspended bookings are served": Mutant(
+        "app/bookings/queries.py",
+        "return select(Booking).where(Booking.book_id == book_id, Booking.status == BookingStatus.WAITING)",
+        "return select(Booking).where(Booking.book_id == book_id, Booking.status.in_(['waiting', 'suspended']))",
+    ),
+    "a change of a booking leaves no event": Mutant(
+        f"{BOOKINGS}/handover.py",
+        "    audit.record(session, change, actor=context.actor, now=context.now, reason=reason)\n",
+        "",
+    ),
+    "the fast path is taken for the verdict": Mutant(
+        f"{BOOKINGS}/place.py",
+        "    if copy is None:\n        copy = await _look_again",
+        "    if copy == 0:\n        copy = await _look_again",
+        "test_places.py",
+    ),
+    "the reader is not locked": Mutant(
+        f"{BOOKINGS}/standing.py",
+        "await users.locked(session, reader_id)",
+        "await users.find(session, reader_id)",
+        "test_places.py",
+    ),
+    "a promised copy is lent to anybody": Mutant(
+        f"{LOANS}/lend.py", 'if "promised_to_another" not in lifted:', 'if "promised_to_another" in lifted:'
+    ),
+    "resuming does not look for a free copy": Mutant(
+        f"{BOOKINGS}/change.py",
+        "    await handover.settle(session, book_id=booking.book_id, context=context)\n",
+        "",
+    ),
+    "a cancelled booking keeps its copy": Mutant(
+        f"{BOOKINGS}/change.py", "if copy is not None and was_promised:", "if copy is None and was_promised:"
+    ),
+    "a copy stays where it was returned": Mutant(
+        f"{BOOKINGS}/handover.py",
+        "        _send(copy, copy.branch_id)\n",
+        "        copy.status = CopyStatus.AVAILABLE\n",
+    ),
+    "a reader keeps two bookings in a merged book": Mutant(
+        f"{LOANS}/merge.py", "in borrowers or booking.reader_id in kept:", "in borrowers:"
+    ),
+    "a loan leaves the reader's booking open": Mutant(
+        f"{LOANS}/lend.py", "    await _fulfil(session, reader, copy, before, context)\n", ""
+    ),
+    "a closed day is a day like others": Mutant(
+        "app/branches/calendar.py",
+        "return self._end_of(next(self._open_days(wanted), wanted))",
+        "return self._end_of(wanted)",
+    ),
+    "a lost copy that was found stays charged": Mutant(
+        f"{LOANS}/dues.py", 'if entry.reason == "lost":', 'if entry.reason == "lost_fee":'
+    ),
+    "a reader is reminded of a loan that is closed": Mutant(
+        f"{LOANS}/give_back.py", "    await letters.take_back(session, loan=loan)\n", ""
+    ),
+    "what was returned never fades": Mutant(
+        "app/loans/fading.py", "values(reader_id=None))\n    return len(faded)\n\n\nasync def forget_scans",
+        "values(reader_id=Loan.reader_id))\n    return len(faded)\n\n\nasync def forget_scans",
+    ),
+    "a recalled loan is due after its minimum": Mutant(
+        f"{LOANS}/prolong.py", "min(loan.due_at, max(wanted, soonest))", "min(loan.due_at, wanted)"
+    ),
+    "a key may be used twice": Mutant(
+        "app/idempotency/service.py",
+        '    return Answer(found.status or 200, found.headers or {}, found.body or b"")',
+        "    return None",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_tests_of_circulation_notice_a_planted_bug(name: str, tmp_path: Path, postgres_url: str) -> None:
+    for folder in ("app", "alembic", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "vendor"))
+    for file in ("pyproject.toml", "alembic.ini"):
+        shutil.copy(ROOT / file, tmp_path)
+    mutant = MUTANTS[name]
+    source = (tmp_path / mutant.file).read_text(encoding="utf-8")
+    assert source.count(mutant.right) == 1, f"{mutant.file} has changed; plant this bug anew"
+    (tmp_path / mutant.file).write_text(source.replace(mutant.right, mutant.wrong), encoding="utf-8")
+    options = ["-x", "-q", "-p", "no:randomly", "--hypothesis-profile", "noticing"]
+    command = [sys.executable, "-m", "pytest", *options, f"{RACES}/{mutant.noticed_by}"]
+    environment = os.environ | {"TEST_POSTGRES_URL": postgres_url, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
+    ended = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    assert ended.returncode == 1, f"nobody noticed that {name}:\n{ended.stdout[-2_000:]}"
+    assert "1 failed" in ended.stdout, f"it broke the tests themselves:\n{ended.stdout[-2_000:]}"
