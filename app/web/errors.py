@@ -38,7 +38,7 @@ async def _ask_who(view: page.View, request: Request, error: AppError) -> Respon
     """The way to sign in; a form that was being sent is kept, and offered again behind it."""
     if request.method == "GET":
         return RedirectResponse(f"/login?next={quote(_here(request))}", 303, page.HEADERS)
-    form = await request.form()
+    form = await page.form_of(request)
     kept = urlencode([(name, value) for name, value in form.multi_items() if isinstance(value, str) and name != FIELD])
     address = "/confirm" if isinstance(error, ConfirmationRequired) else "/login"
     return view.show(

@@ -153,8 +153,10 @@ class View:
         response.set_cookie(name, value, max_age=A_YEAR_SECONDS, secure=secure, httponly=True, samesite="lax")
 
 
-async def _form(request: Request) -> FormData:
-    return await request.form() if request.method == "POST" else FormData()
+async def form_of(request: Request) -> FormData:
+    """What was typed; a file is for the page that takes it to read, piece by piece."""
+    is_typed = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return await request.form() if request.method == "POST" and is_typed else FormData()
 
 
 async def _view(request: Request, who: Who, now: Now) -> View:
@@ -165,7 +167,7 @@ async def _view(request: Request, who: Who, now: Now) -> View:
     if who is not None:
         async with database.reading() as session:
             user = await users.find(session, who.user_id)
-    return make(request, settings, database, who, user, now, form=await _form(request))
+    return make(request, settings, database, who, user, now, form=await form_of(request))
 
 
 def make(
