@@ -83,7 +83,7 @@ class AssetError(Exception):
 
 
 def main() -> None:
-    """Bring app/static/vendor to what PACKAGES says; without it the documentation pages do not work, and the others are plainer."""
+    """Bring app/static/vendor to what PACKAGES says; without it the documentation is missing and pages are plainer."""
     missing = [package for package in PACKAGES if not _is_installed(package)]
     if not missing:
         return

@@ -71,7 +71,7 @@ def cookie_name(settings: Settings) -> str:
 
 
 def is_secure(settings: Settings) -> bool:
-    """SESSION_COOKIE_SECURE, or whether the service is reached by TLS or on this machine, which browsers trust alike."""
+    """SESSION_COOKIE_SECURE, or whether browsers trust the way: TLS, or this machine itself."""
     if settings.session_cookie_secure is not None:
         return settings.session_cookie_secure
     address = urlsplit(settings.address)

@@ -57,7 +57,6 @@ class RequestLimiter:
             return await self._limits.take(SIGN_IN, address)
         return await self._limits.take(WRITES, who)
 
-
     def _token(self, scope: Scope) -> str | None:
         """A fingerprint of the credential that came along, so that the buckets hold no secret."""
         for name, value in scope["headers"]:

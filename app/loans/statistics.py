@@ -6,6 +6,7 @@ Each answer is one statement and at most a dozen rows, however large the library
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Final
 
 from sqlalchemy import ColumnElement, case, func, select, true
@@ -45,7 +46,7 @@ async def by_month(
     bounds = [*starts, end]
     columns = [
         func.coalesce(func.sum(case(((Loan.checked_out_at >= first) & (Loan.checked_out_at < last), 1), else_=0)), 0)
-        for first, last in zip(bounds, bounds[1:], strict=False)
+        for first, last in pairwise(bounds)
     ]
     statement = select(*columns).where(Loan.checked_out_at >= starts[0], _lent_at(branch_id))
     return [int(number) for number in (await session.execute(statement)).one()]

@@ -86,11 +86,8 @@ async def judge(session: AsyncSession, page: View, scan: Scan) -> Verdict:
     Raises:
         AppError: a rule forbids it; `refused` says what can be done.
     """
-    say = page.words.say
-    if scan.code == DONE:
-        return Verdict("plain", str(say("Next, please")), is_locked=scan.is_locked)
-    if scan.code == RETURNS:
-        return Verdict("plain", str(say("All back" if scan.is_locked else "Returns only")), is_locked=not scan.is_locked)
+    if scan.code in {DONE, RETURNS}:
+        return _commanded(page, scan)
     copy, reader = await _found(session, scan)
     if copy and reader and scan.answer not in {"reader", "copy"}:
         return _which(page, scan)
@@ -103,8 +100,16 @@ async def judge(session: AsyncSession, page: View, scan: Scan) -> Verdict:
     return await _take_back(session, page, scan, copy)
 
 
+def _commanded(page: View, scan: Scan) -> Verdict:
+    """The laminated codes: the next reader, and the lock on returns."""
+    say = page.words.say
+    if scan.code == DONE:
+        return Verdict("plain", str(say("Next, please")), is_locked=scan.is_locked)
+    return Verdict("plain", str(say("All back" if scan.is_locked else "Returns only")), is_locked=not scan.is_locked)
+
+
 async def _found(session: AsyncSession, scan: Scan) -> tuple[Copy | None, User | None]:
-    """The copy and the reader with this code; a scanner under a Russian layout sends other letters for the same keys."""
+    """The copy and the reader with this code; under a Russian layout a scanner sends other letters."""
     for code in dict.fromkeys((scan.code, scan.code.translate(_LAYOUT), scan.code.translate(_LAYOUT).swapcase())):
         copy = await copy_queries.find_by_barcode(session, code)
         reader = await user_queries.by_card(session, code)
@@ -186,7 +191,11 @@ async def _take_back(session: AsyncSession, page: View, scan: Scan, copy: Copy) 
         until = returned.booking.pickup_until
         mark = reader.card_number[-3:] if reader else ""
         verdict.kind, verdict.word = "hold", str(say("Hold shelf"))
-        verdict.stamp = (str(say("card ends in")), mark, str(say("until {day}", day=words.short_day(until))) if until else "")
+        verdict.stamp = (
+            str(say("card ends in")),
+            mark,
+            str(say("until {day}", day=words.short_day(until))) if until else "",
+        )
         verdict.about = str(say("for {initials}", initials=initials(reader.full_name))) if reader else ""
         verdict.slip = f"/desk/slip?booking={returned.booking.id}"
     elif returned.action == "transfer":
@@ -212,7 +221,10 @@ async def refused(session: AsyncSession, page: View, scan: Scan, error: AppError
         choices = [Choice("return_and_issue", str(say("return and issue"))), Choice("", str(say("leave it")))]
     elif (rule := _LIFTED_BY.get(type(error))) and page.may(Permission.OVERRIDE_RULES):
         already = scan.answer.removeprefix("allow:").split(",") if scan.answer.startswith("allow:") else []
-        choices = [Choice(f"allow:{','.join([*already, rule])}", str(say("allow once"))), Choice("", str(say("leave it")))]
+        choices = [
+            Choice(f"allow:{','.join([*already, rule])}", str(say("allow once"))),
+            Choice("", str(say("leave it"))),
+        ]
     return Verdict(kind, word, title or scan.code, page.words.refusal(error), card=scan.card, is_locked=scan.is_locked,
                    choices=choices, code=scan.code)  # fmt: skip
 

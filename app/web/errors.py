@@ -12,8 +12,9 @@ from app.core.config import Settings
 from app.core.errors import AppError, Unauthorized
 from app.core.exchange import ErrorPage, Headers, Scope
 from app.web import page
-from app.web.once import DoneAlready, FIELD
+from app.web.once import FIELD, DoneAlready
 
+SERVER_FAULT: Final = 5
 _PROGRAMS: Final = ("/health", "/metrics", "/openapi.json", "/static/", "/docs", "/redoc")
 
 
@@ -57,12 +58,14 @@ def shell_page(settings: Settings) -> ErrorPage:
         request = Request(scope)
         view = page.make(request, settings, None, None, None, datetime.now(UTC))  # type: ignore[arg-type]  # never read
         response = _page(view, error)
-        return [(name, value) for name, value in response.raw_headers if name != b"content-length"], bytes(response.body)
+        return [(name, value) for name, value in response.raw_headers if name != b"content-length"], bytes(
+            response.body
+        )
 
     return render
 
 
-async def done_already(request: Request, error: Exception) -> Response:
+async def done_already(_request: Request, error: Exception) -> Response:
     """The same form again: lead to where it led the first time."""
     assert isinstance(error, DoneAlready)
     return RedirectResponse(error.location, 303, page.HEADERS)
@@ -70,7 +73,9 @@ async def done_already(request: Request, error: Exception) -> Response:
 
 def _page(view: page.View, error: AppError) -> HTMLResponse:
     templates = {404: "errors/404.html", 410: "errors/410.html", 503: "errors/503.html"}
-    name = templates.get(error.status, "errors/500.html" if error.status >= 500 else "errors/refused.html")  # noqa: PLR2004
+    name = templates.get(
+        error.status, "errors/500.html" if error.status // 100 == SERVER_FAULT else "errors/refused.html"
+    )
     response = view.show(name, error.status, error=error, request_id=view.request.scope["state"].get("request_id", ""))
     for header, value in error.headers.items():
         response.headers[header] = value

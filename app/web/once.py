@@ -17,7 +17,7 @@ FIELD: Final = "idempotency_key"
 
 
 class DoneAlready(Exception):  # not an error: it leaves the transaction, which has done nothing
-    """This form was sent before, and its effect stands; `answer` is what was kept of it."""
+    """The form was sent before, and its effect stands; `answer` is what was kept of it."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()

@@ -57,7 +57,9 @@ def environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    made.globals.update(cover=covers.cover, barcode=barcode, asset=address_of, Permission=Permission, new_key=lambda: uuid7().hex)
+    made.globals.update(
+        cover=covers.cover, barcode=barcode, asset=address_of, Permission=Permission, new_key=lambda: uuid7().hex
+    )
     return made
 
 
@@ -110,7 +112,9 @@ class View:
         return {name: value for name, value in self.form.items() if isinstance(value, str)}
 
     def show(self, template: str, /, status: int = 200, **facts: Any) -> HTMLResponse:
-        html = environment().get_template(template).render(page=self, path=self.request.url.path, **self.helpers, **facts)
+        html = (
+            environment().get_template(template).render(page=self, path=self.request.url.path, **self.helpers, **facts)
+        )
         return HTMLResponse(html, status, HEADERS)
 
     @property

@@ -1,4 +1,4 @@
-"""What pages say: English sentences are the keys, and `locale/ru.json` says them in Russian."""
+"""What pages say: English sentences are the keys of `locale/ru.json`; what codes are called stands in `en.json` too."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ LANGUAGES: Final = {
 
 @cache
 def catalogue(locale: str) -> dict[str, Any]:
-    """The sentences of a language by their English; none are needed for English."""
+    """The sentences of a language by their English, and words by kind and code."""
     path = CATALOGUES / f"{locale}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -53,6 +53,10 @@ class Words:
         """The sentence in this language; facts in `{names}` are escaped where one of them is markup."""
         said = self._catalogue.get(sentence, sentence)
         return _filled(said, facts)
+
+    def term(self, kind: str, value: str | int) -> str:
+        """A word of the library's, such as the status of a copy; one that the library made up stands as it is."""
+        return str(self._catalogue.get(f"{kind} {value}", value))
 
     def count(self, number: int, one: str, many: str, /, **facts: Any) -> str | Markup:
         """A sentence with a number in the form that it takes; `{n}` is the number."""
@@ -99,8 +103,9 @@ class Words:
     def helpers(self) -> dict[str, Callable[..., Any]]:
         """What templates call."""
         return {
-            "t": self.say, "n": self.count, "day": self.day, "short_day": self.short_day, "weekday": self.weekday,
-            "time": self.time, "local": self.local, "money": self.money, "language": self.language,
+            "t": self.say, "term": self.term, "n": self.count, "day": self.day, "short_day": self.short_day,
+            "weekday": self.weekday, "time": self.time, "local": self.local, "money": self.money,
+            "language": self.language,
             "lang_of": lang_of, "refusal": self.refusal,
         }  # fmt: skip
 

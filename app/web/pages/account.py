@@ -1,7 +1,7 @@
 """A reader's profile, charges, history, who looked at his record, and the calendar of due dates."""
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Response
 
@@ -40,14 +40,12 @@ async def profile(page: Page, who: SignedIn) -> Response:
 async def save_profile(page: Page, who: SignedIn) -> Response:
     """Change them."""
     values = {
-        "full_name": page.form.get("full_name", ""),
+        "full_name": page.form.get("full_name") or " ",  # empty is no name, not "leave it"
         "locale": page.text("locale"),
         "home_branch": page.text("home_branch") or None,
         "keeps_history": "true" if page.text("keeps_history") else "false",
     }
     try:
-        if not page.text("full_name"):
-            raise Mistakes({"full_name": str(page.words.say("Please fill this in."))})
         data = forms.read(UserUpdate, values, page.words)
         async with page.changing() as session:
             if data.home_branch:
@@ -61,7 +59,7 @@ async def save_profile(page: Page, who: SignedIn) -> Response:
         return page.refuse("profile.html", error, **await _facts(page))
 
 
-async def _facts(page: View) -> dict[str, dict[str, str]]:
+async def _facts(page: View) -> dict[str, Any]:
     async with page.database.reading() as session:
         return {"branches": await branch_names(session)}
 

@@ -30,9 +30,7 @@ async def show(page: Page, who: CalendarEditor) -> Response:
     return await _list(page)
 
 
-async def _list(
-    page: View, *, errors: dict[str, str] | None = None, error: AppError | None = None
-) -> Response:
+async def _list(page: View, *, errors: dict[str, str] | None = None, error: AppError | None = None) -> Response:
     async with page.database.reading() as session:
         found = await branches.all_open(session)
     return page.show(
@@ -72,7 +70,10 @@ async def _one(
     first = date.fromisoformat(f"{month}-01") if month else page.words.local(page.now).date().replace(day=1)
     days = [first + timedelta(days=index) for index in range(monthrange(first.year, first.month)[1])]
     exceptions = {each.on: each for each in calendar.exceptions}
-    is_open = {day: exceptions[day].is_open if day in exceptions else day.isoweekday() in calendar.open_weekdays for day in days}
+    is_open = {
+        day: exceptions[day].is_open if day in exceptions else day.isoweekday() in calendar.open_weekdays
+        for day in days
+    }
     version = branch.version if isinstance(error, VersionChanged) or not page.text("version") else page.text("version")
     return page.show(
         "branch.html", error.status if error else 422 if errors else 200, branch=branch, calendar=calendar, days=days,

@@ -38,7 +38,9 @@ async def catalogue(page: Page) -> Response:
     return await _results(page, query, asked)
 
 
-async def _results(page: View, query: BookQuery, asked: dict[str, Any], mistakes: dict[str, str] | None = None) -> Response:
+async def _results(
+    page: View, query: BookQuery, asked: dict[str, Any], mistakes: dict[str, str] | None = None
+) -> Response:
     facts: dict[str, Any] = {"query": query, "asked": asked, "errors": mistakes or {}, "problem": None}
     async with page.database.reading() as session:
         try:

@@ -57,7 +57,10 @@ async def add(page: Page, who: CatalogueEditor) -> Response:
 
 @router.get("/cataloguing/duplicates")
 async def duplicates(
-    page: Page, who: CatalogueEditor, title: Annotated[str, Query(max_length=500)] = "", isbns: Annotated[str, Query(max_length=2_000)] = ""
+    page: Page,
+    who: CatalogueEditor,
+    title: Annotated[str, Query(max_length=500)] = "",
+    isbns: Annotated[str, Query(max_length=2_000)] = "",
 ) -> Response:
     """Books that this may be already, while it is being typed."""
     del who
@@ -157,7 +160,9 @@ def _values(page: View) -> dict[str, Any]:
     """The form as the schema has it: many lines are lists, `name | role` is a contributor."""
     values: dict[str, Any] = {name: page.text(name) for name in _LINES}
     people = [line.partition("|") for line in _lines(page, "contributors")]
-    values["contributors"] = [{"name": name.strip(), **({"role": role.strip()} if role.strip() else {})} for name, _, role in people]
+    values["contributors"] = [
+        {"name": name.strip(), **({"role": role.strip()} if role.strip() else {})} for name, _, role in people
+    ]
     values["languages"] = page.text("languages").replace(",", " ").split()
     values["identifiers"] = [{"type": "isbn", "value": line} for line in _lines(page, "isbns")]
     values["identifiers"] += [

@@ -81,7 +81,9 @@ async def save(page: Page, who: CopyEditor, copy_id: RowId) -> Response:
         data = forms.read(CopyUpdate, values, page.words)
         async with page.changing() as session:
             context = await page.context(session)
-            copy = await update_copy(copy_id, data, session, who, frozenset({version}), page.settings, context, Response())
+            copy = await update_copy(
+                copy_id, data, session, who, frozenset({version}), page.settings, context, Response()
+            )
             return page.go(f"/cataloguing/{copy.book_id}/copies", "saved")
     except Mistakes as mistakes:
         return await _one(page, copy_id, errors=mistakes.errors)

@@ -45,7 +45,9 @@ async def mine(page: Page, who: SignedIn) -> Response:
     return await _show(page, who)
 
 
-async def _show(page: View, who: Identity, *, error: AppError | None = None, told: list[Told] | None = None) -> Response:
+async def _show(
+    page: View, who: Identity, *, error: AppError | None = None, told: list[Told] | None = None
+) -> Response:
     async with page.database.reading() as session:
         facts = await books_of(session, page, who.user_id)
         owed = await statement_of(session, who.pseudonym, page.settings.currency, None, 1)
@@ -89,9 +91,7 @@ async def renew_all(page: Page, who: SignedIn) -> Response:
 @router.post("/me/loans/{loan_id}/renew")
 async def renew(page: Page, who: SignedIn, loan_id: UUID) -> Response:
     """Prolong one loan."""
-    return await _do(
-        page, who, "renewed", lambda s, c: loans.renew(s, loan_id=loan_id, is_mine=_his(who), context=c)
-    )
+    return await _do(page, who, "renewed", lambda s, c: loans.renew(s, loan_id=loan_id, is_mine=_his(who), context=c))
 
 
 @router.post("/me/loans/{loan_id}/claim")
@@ -128,9 +128,7 @@ async def resume(page: Page, who: SignedIn, booking_id: UUID) -> Response:
     )
 
 
-async def _do(
-    page: View, who: Identity, said: str, act: Callable[[AsyncSession, Context], Awaitable[Any]]
-) -> Response:
+async def _do(page: View, who: Identity, said: str, act: Callable[[AsyncSession, Context], Awaitable[Any]]) -> Response:
     try:
         async with page.changing() as session:
             await act(session, await page.context(session))

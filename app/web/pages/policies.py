@@ -125,7 +125,11 @@ async def _one(
     async with page.database.reading() as session:
         policy = await policies.get(session, policy_id)
         stored = {name: str(getattr(policy, name)) for name in TERMS}
-        stored |= {"category": policy.category or "", "item_type": policy.item_type or "", "branch": policy.branch_id or ""}
+        stored |= {
+            "category": policy.category or "",
+            "item_type": policy.item_type or "",
+            "branch": policy.branch_id or "",
+        }
     version = policy.version if isinstance(error, VersionChanged) or not page.text("version") else page.text("version")
     return await _form(
         page, error.status if error else 422 if errors else 200, policy=policy, version=version,

@@ -1,5 +1,6 @@
 """Accounts as the desk and the admins keep them: finding, making, changing; money taken, forgiven, paid back."""
 
+import re
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -26,7 +27,17 @@ from app.web.pages.own import books_of
 router = APIRouter()
 
 Cursor = Annotated[str | None, Query(max_length=1_024)]
-FIELDS: Final = ("email", "full_name", "card_number", "category", "home_branch", "expires_on", "blocked_reason", "locale")
+FIELDS: Final = (
+    "email",
+    "full_name",
+    "card_number",
+    "category",
+    "home_branch",
+    "expires_on",
+    "blocked_reason",
+    "locale",
+)
+_AMOUNT: Final = re.compile(r"(\d{1,6})(?:[.,](\d{1,2}))?", re.ASCII)
 NULLABLE: Final = ("home_branch", "expires_on", "blocked_reason")
 
 
@@ -110,7 +121,11 @@ async def save(page: Page, who: ReaderEditor, user_id: UUID, desk: SignInDesk) -
     """Change an account, unless somebody else did so meanwhile."""
     values: dict[str, Any] = {name: page.text(name) or (None if name in NULLABLE else "") for name in FIELDS}
     if who.may(Permission.EDIT_STAFF):
-        values |= {"role": page.text("role"), "branches": page.texts("branches"), "disabled": bool(page.text("disabled"))}
+        values |= {
+            "role": page.text("role"),
+            "branches": page.texts("branches"),
+            "disabled": bool(page.text("disabled")),
+        }
     version = int(page.text("version")) if page.text("version").isdecimal() else 0
     try:
         data = forms.read(UserChange, values, page.words)
@@ -148,14 +163,8 @@ async def refund(page: Page, who: MoneyTaker, user_id: UUID) -> Response:
 
 async def _settle(page: View, user_id: UUID, said: str, settle: Any) -> Response:
     """Write an amount down, typed as one writes it: `2.50` or `2,50`."""
-    amount = page.text("amount").replace(",", ".").replace("\u00a0", "")
-    whole, _, rest = amount.partition(".")
-    is_amount = whole.isdecimal() and (not rest or (rest.isdecimal() and len(rest) <= 2))  # noqa: PLR2004  # minor digits
     try:
-        if not is_amount:
-            raise Mistakes({"amount": str(page.words.say("Write an amount such as 2.50."))})
-        values = {"amount_minor": int(whole) * 100 + int(rest.ljust(2, "0") or 0), "note": page.text("note")}
-        data = forms.read(Settlement, values, page.words)
+        data = forms.read(Settlement, {"amount_minor": _minor(page), "note": page.text("note")}, page.words)
         async with page.changing() as session:
             await settle(data, session)
             return page.go(f"/readers/{user_id}", said)
@@ -164,3 +173,14 @@ async def _settle(page: View, user_id: UUID, said: str, settle: Any) -> Response
     except AppError as error:
         return await _one(page, user_id, error=error)
 
+
+def _minor(page: View) -> int:
+    """What was typed as an amount, in minor units.
+
+    Raises:
+        Mistakes.
+    """
+    found = _AMOUNT.fullmatch(page.text("amount"))
+    if found is None:
+        raise Mistakes({"amount": str(page.words.say("Write an amount such as 2.50."))})
+    return int(found.group(1)) * 100 + int((found.group(2) or "").ljust(2, "0"))

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from app.api.circulation import BranchRequired
 from app.api.deps import CopyEditor, DeskStaff, RowId
 from app.api.v1.endpoints.desk import shelf_page
 from app.auth import service as auth
@@ -40,7 +41,10 @@ async def hold_shelf(page: Page, who: DeskStaff, cursor: Cursor = None) -> Respo
 
 async def _show(page: View, template: str, cursor: str | None = None, *, verdict: Any = None) -> Response:
     async with page.database.reading() as session:
-        branch = await here(session, page)
+        try:
+            branch = await here(session, page)
+        except BranchRequired:
+            return page.go("/desk", "choose-branch")
         read = queries.to_pull if template == "pull_list.html" else queries.on_hold_shelf
         rows, following = await read(session, branch_id=branch, cursor=cursor, limit=ROWS)
         shelf = await shelf_page(session, rows, following)
@@ -69,6 +73,10 @@ async def not_found(page: Page, who: CopyEditor, copy_id: RowId) -> Response:
     async with page.changing() as session:
         await auth.check_branch(session, identity=who, branch_id=(await copies.get(session, copy_id=copy_id)).branch_id)
         await loans.restate(
-            session, copy_id=copy_id, status=CopyStatus.MISSING, reason="not on the shelf", context=await page.context(session)
+            session,
+            copy_id=copy_id,
+            status=CopyStatus.MISSING,
+            reason="not on the shelf",
+            context=await page.context(session),
         )
         return page.go("/pull-list", "saved")

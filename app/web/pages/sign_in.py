@@ -1,7 +1,7 @@
 """Signing in and out, the second factor, registering, forgotten passwords; and the choices of a device."""
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Response
@@ -13,10 +13,10 @@ from app.api.v1.endpoints import auth as api_auth
 from app.auth.schemas import Credentials, Forgotten, MailedToken, MfaRequired, PasswordReset, Registration
 from app.auth.service import accounts, sessions
 from app.core.errors import AppError
-from app.core.i18n import LOCALES
+from app.core.i18n import LANGUAGE_COOKIE, LOCALES
 from app.users import service as users
 from app.users.models import User
-from app.web import forms, words
+from app.web import forms
 from app.web.forms import Mistakes
 from app.web.page import LIGHT_COOKIE, Page, View
 
@@ -179,12 +179,10 @@ async def choose_language(page: Page) -> Response:
     language = page.text("language")
     response = page.go(inside(page.text("next")) or "/")
     if language in LOCALES:
-        page.keep_cookie(response, words.COOKIE, language)
+        page.keep_cookie(response, LANGUAGE_COOKIE, language)
         if page.who is not None:
             async with page.database.transaction() as session:
-                await users.change(
-                    session, user_id=page.who.user_id, changes={"locale": language}, if_match=None
-                )
+                await users.change(session, user_id=page.who.user_id, changes={"locale": language}, if_match=None)
     return response
 
 
@@ -197,7 +195,7 @@ async def choose_light(page: Page) -> Response:
     return response
 
 
-def _asked(page: View) -> dict[str, str]:
+def _asked(page: View) -> dict[str, Any]:
     query = page.request.query_params
     target = page.text("next") or query.get("next", "")
     return {"next_path": inside(target), "kept": page.text("kept"), "action": "/login"}

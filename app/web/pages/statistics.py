@@ -45,7 +45,9 @@ async def as_csv(
     writer = csv.writer(text)
     if name == "loans":
         writer.writerow(["month", "loans"])
-        writer.writerows((f"{month:%Y-%m}", number) for month, number in zip(facts["months"], facts["loans"], strict=True))
+        writer.writerows(
+            (f"{month:%Y-%m}", number) for month, number in zip(facts["months"], facts["loans"], strict=True)
+        )
     else:
         writer.writerow(["book_id", "title", "number", "copies"])
         writer.writerows(_guarded(asdict(row)) for row in facts[name])

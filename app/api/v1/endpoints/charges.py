@@ -190,7 +190,9 @@ def _record(
     )
 
 
-async def statement_of(session: AsyncSession, subject: UUID, currency: str, cursor: str | None, limit: int) -> Statement:
+async def statement_of(
+    session: AsyncSession, subject: UUID, currency: str, cursor: str | None, limit: int
+) -> Statement:
     owed = await charges.balance(session, subject=subject)
     found, following = await charges.statement(session, subject=subject, cursor=cursor, limit=limit)
     return Statement(
