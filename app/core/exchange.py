@@ -75,6 +75,7 @@ class Exchange:
         self.headers: Headers = []
         self.is_receiving = False
         self._idle_seconds: float | None = None
+        self._is_body_complete = False
         self._limit_bytes = MAX_BODY_BYTES
         self._received_bytes = 0
         self._is_started = False
@@ -93,6 +94,9 @@ class Exchange:
         self._idle_seconds = seconds
 
     async def receive(self) -> Message:
+        if self._is_body_complete:
+            # Whoever streams an answer waits here for the client to leave, which may take hours.
+            return await self._receive()
         self.is_receiving = True
         try:
             async with asyncio.timeout(self._idle_seconds):
@@ -100,6 +104,7 @@ class Exchange:
         except TimeoutError:
             raise SlowBody from None
         self.is_receiving = False
+        self._is_body_complete = not message.get("more_body", False)
         self._received_bytes += len(message.get("body", b""))
         if self._is_too_large:
             raise TooLarge(limit_bytes=self._limit_bytes)

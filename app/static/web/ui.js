@@ -48,7 +48,7 @@ if (live) {
 const fold = document.querySelector("details.fold");
 if (fold && matchMedia("(max-width:760px)").matches) fold.open = false;
 
-document.getElementById("summary")?.focus();
+document.getElementById("problems")?.focus();
 document.addEventListener("submit", event => {
   const button = event.submitter;
   if (button && event.target.method === "post" && !event.target.matches("[data-desk]")) setTimeout(() => { button.disabled = true; setTimeout(() => { button.disabled = false; }, 3000); }, 0);
