@@ -60,12 +60,17 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 setup-tests: setup-servers setup-dev ## Install all that the tests need
 
 .PHONY: assets
-assets: setup ## Fetch the scripts of the documentation pages (npm) into app/static/vendor
+assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 	@$(BIN)/python scripts/assets.py
 
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
+
+.PHONY: sbom
+sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --of JSON -o build/sbom.json
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays
