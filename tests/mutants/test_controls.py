@@ -255,7 +255,7 @@ CONTROLS = {
         "app/core/logging.py",
         "max(logging.WARNING, root.level)",
         "logging.NOTSET",
-        f"{SECURITY}/test_canaries.py::test_no_secret_is_told_anywhere",
+        "tests/integration/erasure/test_erased_reader.py::test_no_table_file_or_log_leads_to_an_erased_reader",
     ),
 }
 
