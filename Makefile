@@ -56,7 +56,7 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 setup-tests: setup-servers setup-dev ## Install all that the tests need
 
 .PHONY: assets
-assets: setup ## Fetch the scripts of the documentation pages (npm) into app/static/vendor
+assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 	@$(BIN)/python scripts/assets.py
 
 .PHONY: lock

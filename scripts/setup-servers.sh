@@ -31,12 +31,16 @@ has_redis() { command -v redis-server >/dev/null; }
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
+# A driver of its own comes from PyPI; a browser doesn't.
+has_chromium() { command -v chromium >/dev/null; }
+
 # What the tests need: a function that says whether it is there, and Debian's package for it.
 needs="
   has_venv      python3-venv
   has_postgres  postgresql
   has_redis     redis-server
   has_curl      curl
+  has_chromium  chromium
 "
 
 missing() {

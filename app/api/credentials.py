@@ -55,6 +55,16 @@ SignInDesk = Annotated[Desk, Depends(_desk)]
 async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
     """Exchange address and password for tokens, or for a sign-in that waits for one proof more.
 
+    Raises:
+        WrongCredentials, TooManyLogins.
+    """
+    proved = await prove(data, desk)
+    return proved if isinstance(proved, MfaRequired) else await open_session(proved, desk, has_second_factor=False)
+
+
+async def prove(data: Credentials, desk: Desk) -> User | MfaRequired:
+    """Whose address and password these are, or a sign-in that waits for one proof more.
+
     An unknown or disabled account takes as long and reads the same. After many tries on an account from everywhere a
     right and a wrong password read the same too, and the owner gets a code by mail: nobody can lock him out, and
     nobody learns the password by trying.
@@ -78,11 +88,21 @@ async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
     await _strengthen(user, data.password, desk.database)
     if is_enrolled:
         return await _wait(user, desk, by_mail=False)
-    return await open_session(user, desk, has_second_factor=False)
+    return user
 
 
 async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
     """Exchange the second proof for tokens.
+
+    Raises:
+        InvalidChallenge, WrongCode, TooManyCodes.
+    """
+    user, is_enrolled = await prove_by_code(token, code, desk)
+    return await open_session(user, desk, has_second_factor=is_enrolled)
+
+
+async def prove_by_code(token: str, code: str, desk: Desk) -> tuple[User, bool]:
+    """Whose second proof this is, and whether it was a second factor rather than a mailed code.
 
     Raises:
         InvalidChallenge, WrongCode, TooManyCodes.
@@ -97,7 +117,7 @@ async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
         is_enrolled = await factors.is_enrolled(session, user_id=result)
     if user is None or user.disabled_at:
         raise factors.InvalidChallenge
-    return await open_session(user, desk, has_second_factor=is_enrolled)
+    return user, is_enrolled
 
 
 async def open_session(user: User, desk: Desk, *, has_second_factor: bool) -> TokenPair:
