@@ -13,9 +13,9 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("web")) as service:
-        yield service
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(tmp_path_factory.mktemp("web")) as demo:
+        yield demo
 
 
 @pytest.fixture(scope="session")
@@ -47,20 +47,20 @@ def watched(context: BrowserContext, address: str, allowed: tuple[int, ...] = ()
 
 
 @pytest.fixture
-def open_as(service: Service, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+def open_as(demo: Service, browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
     """Open a page as somebody: `open_as("reader")`, or `open_as()` for a stranger; options go to the browser."""
     allowed = getattr(request, "param", (401, 403, 404, 409, 410, 412, 422))
     open_contexts: list[tuple[BrowserContext, Any]] = []
 
     def open_page(who: str | None = None, **options: Any) -> Page:
-        context = browser.new_context(base_url=service.address, **{"locale": "en", **options})
-        watching = watched(context, service.address, allowed)
+        context = browser.new_context(base_url=demo.address, **{"locale": "en", **options})
+        watching = watched(context, demo.address, allowed)
         watching.__enter__()
         open_contexts.append((context, watching))
         context.set_default_timeout(15_000)
         page = context.new_page()
         if who:
-            sign_in(page, service, who)
+            sign_in(page, demo, who)
         return page
 
     yield open_page

@@ -18,7 +18,8 @@ MAX_HTML_BYTES: Final = 100_000
 MAX_SHIFT: Final = 0.05
 WIDTHS: Final = {"light": 1280, "dark": 360}
 SHIFT: Final = """() => new Promise(done => { let total = 0;
-  new PerformanceObserver(list => list.getEntries().forEach(entry => { if (!entry.hadRecentInput) total += entry.value; }))
+  const add = entry => { if (!entry.hadRecentInput) total += entry.value; };
+  new PerformanceObserver(list => list.getEntries().forEach(add))
     .observe({type: "layout-shift", buffered: true});
   setTimeout(() => done(total), 60); })"""
 RUN: Final = """async () => (await axe.run(document, {rules: %s})).violations
@@ -28,13 +29,13 @@ RUN: Final = """async () => (await axe.run(document, {rules: %s})).violations
 @pytest.mark.parametrize("light", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_every_page_is_accessible_quiet_small_and_still(
-    service: Service, open_as: Open, language: str, light: Any
+    demo: Service, open_as: Open, language: str, light: Any
 ) -> None:
     options = {"locale": language, "color_scheme": light, "viewport": {"width": WIDTHS[light], "height": 800}}
     told: dict[str, Any] = {}
     for who, paths in ((None, pages.STRANGER), ("reader", pages.READER), ("admin", pages.ADMIN)):
         page = open_as(who, **options)
-        page.context.add_cookies([{"name": "language", "value": language, "url": service.address}])
+        page.context.add_cookies([{"name": "language", "value": language, "url": demo.address}])
         if who:
             page.goto("/me")
             if page.locator("html").get_attribute("lang") != language:
@@ -45,7 +46,7 @@ def test_every_page_is_accessible_quiet_small_and_still(
             with page.expect_navigation():
                 page.select_option("#branch", "main")
         for path in paths:
-            told[path] = look(page, filled(path, page, service))
+            told[path] = look(page, filled(path, page, demo))
             assert page.locator("html").get_attribute("lang") == language, path
     wrong = {path: found["violations"] for path, found in told.items() if found["violations"]}
     assert not wrong, wrong
@@ -75,12 +76,12 @@ def look(page: Page, path: str) -> dict[str, Any]:
     }
 
 
-def filled(path: str, page: Page, service: Service) -> str:
+def filled(path: str, page: Page, demo: Service) -> str:
     """The address with what it names looked up."""
     if path == "{reader}":
         page.goto(f"/readers?q={READER_CARD}")
         return page.locator("tbody a").first.get_attribute("href") or ""
-    return path.replace("{barcode}", service.barcodes(1)[0]) if "{barcode}" in path else path
+    return path.replace("{barcode}", demo.barcodes(1)[0]) if "{barcode}" in path else path
 
 
 def test_the_languages_know_every_sentence_of_the_templates() -> None:
