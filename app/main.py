@@ -28,8 +28,10 @@ from app.api.v1.endpoints import (
     loans,
     mfa,
     policies,
+    privacy,
     records,
     trail,
+    uploads,
     users,
 )
 from app.core.config import Settings, load_settings
@@ -41,6 +43,7 @@ from app.core.logging import configure_logging
 from app.core.mail import Mailer
 from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
+from app.core.storage import Storage
 from app.core.vault import Vault
 from app.jobs import scheduler
 from app.web import errors as error_pages
@@ -61,6 +64,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.vault = Vault(settings)
     api.state.mailer = Mailer(settings)
     api.state.limits = Limits(settings)
+    api.state.storage = Storage(settings)
     api.state.is_draining = is_draining
     api.state.look_out = LookOut(api.state.database, is_draining)
     templates = (context.path for context in iter_route_contexts(api.routes))
@@ -92,7 +96,7 @@ def build_api(settings: Settings) -> FastAPI:
     api.include_router(health.router)
     routers = (
         auth, account, mfa, desk, availability, imports, books, copies, bookings, loans, charges, branches, policies,
-        records, users, trail,
+        records, users, trail, uploads, privacy,
     )  # fmt: skip
     for module in routers:
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)

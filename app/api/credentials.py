@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import structlog
@@ -22,6 +22,8 @@ from app.users import queries as user_queries
 from app.users.models import User
 
 log = structlog.get_logger()
+
+NOBODY: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ async def prove(data: Credentials, desk: Desk) -> User | MfaRequired:
     is_under_attack = await gate.admit_login(desk.limits, email=data.email, host=desk.host)
     async with desk.database.reading() as session:
         found = await user_queries.by_email(session, data.email)
-        is_enrolled = found is not None and await factors.is_enrolled(session, user_id=found.id)
+        # Asked of nobody too: an answer that takes one question more would tell that the account exists.
+        is_enrolled = await factors.is_enrolled(session, user_id=found.id if found else NOBODY)
     fits = await verify_password(data.password, found.password_hash if found else None)
     user = found if found is not None and fits and not found.disabled_at else None
     log.info("password_judged", is_right=user is not None, is_under_attack=is_under_attack, address=desk.host)

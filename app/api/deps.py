@@ -20,6 +20,7 @@ from app.core.limits import Limits
 from app.core.mail import Mailer
 from app.core.pagination import MAX_ID
 from app.core.security import TokenSigner
+from app.core.storage import Storage
 from app.core.versioning import IfMatch
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -70,6 +71,11 @@ async def limits_of(request: Request) -> Limits:
     return limits
 
 
+async def storage_of(request: Request) -> Storage:
+    storage: Storage = request.app.state.storage
+    return storage
+
+
 async def host_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
@@ -95,6 +101,7 @@ CurrentDatabase = Annotated[Database, Depends(database_of)]
 Signer = Annotated[TokenSigner, Depends(signer_of)]
 Letters = Annotated[Mailer, Depends(mailer_of)]
 CurrentLimits = Annotated[Limits, Depends(limits_of)]
+CurrentStorage = Annotated[Storage, Depends(storage_of)]
 FromHost = Annotated[str, Depends(host_of)]
 FromDevice = Annotated[sessions.Device, Depends(device_of)]
 Now = Annotated[datetime, Depends(clock)]
@@ -225,6 +232,7 @@ PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
 MoneyTaker = Annotated[Identity, Depends(may(Permission.TAKE_MONEY))]
 MoneyWaiver = Annotated[Identity, Depends(may(Permission.WAIVE_MONEY))]
 
+AccountEraser = Annotated[Identity, Depends(may(Permission.ERASE_ACCOUNTS))]
 AuditViewer = Annotated[Identity, Depends(may(Permission.SEE_AUDIT))]
 EventFollower = Annotated[Identity, Depends(may(Permission.FOLLOW_EVENTS))]
 DeskStaff = Annotated[Identity, Depends(may(Permission.USE_DESK))]

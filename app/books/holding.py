@@ -1,6 +1,7 @@
 """Holding books: the locks under which what hangs on a book may change (lock order: reader, book, copy)."""
 
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,6 +28,13 @@ class MergeIntoItself(Unprocessable):
     code, detail = "merge_into_itself", "A book can't be merged into itself."
 
 
+class Hanging(Protocol):
+    """What hangs on a book: a copy, booking or loan."""
+
+    @property
+    def book_id(self) -> int: ...
+
+
 async def hold(session: AsyncSession, *, book_id: int) -> Book:
     """Lock a book that is there, for whoever changes what hangs on it.
 
@@ -34,6 +42,21 @@ async def hold(session: AsyncSession, *, book_id: int) -> Book:
         BookNotFound, BookGone, BookMerged.
     """
     return present(await locked(session, book_id))
+
+
+async def hold_of(session: AsyncSession, thing: Hanging) -> Book:
+    """Lock the book of a copy, booking or loan; if a merge moved it meanwhile, the book where it hangs now.
+
+    Raises:
+        BookNotFound, BookGone.
+    """
+    book = await locked(session, thing.book_id)
+    while book is not None and book.merged_into_id is not None:
+        await session.refresh(thing, ["book_id"])
+        if thing.book_id == book.id:
+            break
+        book = await locked(session, thing.book_id)
+    return present(book)
 
 
 async def share(session: AsyncSession, *, book_id: int) -> Book:

@@ -17,6 +17,7 @@ from app.books.holding import BookNotFound as BookNotFound
 from app.books.holding import MergeIntoItself as MergeIntoItself
 from app.books.holding import absorb as absorb
 from app.books.holding import hold as hold
+from app.books.holding import hold_of as hold_of
 from app.books.holding import hold_pair as hold_pair
 from app.books.holding import locked, present
 from app.books.holding import share as share

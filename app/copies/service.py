@@ -134,7 +134,7 @@ async def restore(session: AsyncSession, *, copy_id: int, now: datetime) -> Copy
     found = await queries.find(session, copy_id)
     if found is None:
         raise CopyNotFound
-    await books.hold(session, book_id=found.book_id)
+    await books.hold_of(session, found)
     copy = await queries.locked(session, copy_id) or found
     if copy.deleted_at:
         books.check_undo(copy.deleted_at, now)

@@ -101,15 +101,15 @@ async def withdraw(session: AsyncSession, *, booking: Booking, context: Context,
 async def _hold(session: AsyncSession, booking_id: UUID, is_mine: Owner, *, must_be_open: bool = True) -> Booking:
     """The booking, locked after its book, as it stands now; a merge may have moved it meanwhile."""
     seen = await queries.find(session, booking_id)
-    while seen is not None and is_mine(seen):
-        book_id = seen.book_id
-        await books.hold(session, book_id=book_id)
-        seen = await queries.locked(session, booking_id)
-        if seen is not None and seen.book_id == book_id:
-            if must_be_open and seen.status not in OPEN:
-                raise BookingClosed(state=seen.status)
-            return seen
-    raise BookingNotFound
+    if seen is None or not is_mine(seen):
+        raise BookingNotFound
+    await books.hold_of(session, seen)
+    booking = await queries.locked(session, booking_id)
+    if booking is None:
+        raise BookingNotFound
+    if must_be_open and booking.status not in OPEN:
+        raise BookingClosed(state=booking.status)
+    return booking
 
 
 async def _close(

@@ -78,7 +78,7 @@ async def _hold(session: AsyncSession, barcode: str) -> Copy:
     debtor = await queries.debtor_of_copy(session, seen.id)
     if debtor is not None:
         await bookings.hold_reader(session, debtor)
-    await books.hold(session, book_id=seen.book_id)
+    await books.hold_of(session, seen)
     copy = await copies.locked(session, seen.id)
     if copy is None or copy.deleted_at:
         raise CopyNotFound

@@ -101,7 +101,7 @@ async def lend(
     seen = await copies.find_by_barcode(session, barcode)
     if seen is None:
         raise CopyNotFound
-    await books.hold(session, book_id=seen.book_id)
+    await books.hold_of(session, seen)
     copy = await copies.locked(session, seen.id)
     if copy is None or copy.deleted_at:
         raise CopyNotFound

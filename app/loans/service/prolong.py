@@ -136,7 +136,7 @@ async def _hold(session: AsyncSession, loan_id: UUID, is_mine: Owner) -> tuple[L
     if seen.status != LoanStatus.OPEN:
         raise LoanClosed(state=seen.status)
     await bookings.hold_reader(session, _reader(seen))
-    await books.hold(session, book_id=seen.book_id)
+    await books.hold_of(session, seen)
     copy = await copies.locked(session, seen.copy_id)
     loan = await queries.locked(session, loan_id)
     if loan is None or copy is None:

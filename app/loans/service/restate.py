@@ -33,7 +33,7 @@ async def restate(session: AsyncSession, *, copy_id: int, status: CopyStatus, re
         CopyNotFound, CopyGone, StatusNotAllowed.
     """
     seen = await copy_service.get(session, copy_id=copy_id)
-    await books.hold(session, book_id=seen.book_id)
+    await books.hold_of(session, seen)
     copy = await copy_service.present(session, copy_id)
     if copy.status == status:
         return copy

@@ -69,7 +69,7 @@ async def _hold(session: AsyncSession, scan_id: UUID) -> tuple[Scan, Loan, Copy]
     if seen is None or seen.reader_id is None:
         raise ScanOvertaken
     await bookings.hold_reader(session, seen.reader_id)
-    await books.hold(session, book_id=seen.book_id)
+    await books.hold_of(session, seen)
     copy = await copies.locked(session, seen.copy_id)
     loan = await queries.locked(session, seen.id)
     if loan is None or copy is None:

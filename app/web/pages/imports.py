@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.deps import CatalogueImporter
-from app.api.v1.endpoints.imports import FileBody
+from app.api.file_body import FileBody
 from app.core.errors import AppError
 from app.imports import exporting, jobs
 from app.imports.schemas import Format, Verdict

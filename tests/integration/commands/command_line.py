@@ -134,6 +134,15 @@ class Service:
                 time.sleep(0.05)
         raise AssertionError(f"no answer in {START_SECONDS} s: {self.output()}")
 
+    def wait_until_all_answer(self) -> Self:
+        """With several workers the first that answers is not yet the last."""
+        deadline = time.monotonic() + START_SECONDS * 2
+        while "serving" not in self.output():
+            assert self.process.poll() is None, self.output()
+            assert time.monotonic() < deadline, self.output()
+            time.sleep(0.05)
+        return self
+
     def get(self, path: str, *, token: str = "") -> httpx2.Response:
         """On a connection of its own, so that every worker gets some of the requests."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}

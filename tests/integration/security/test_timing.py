@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from app.core.config import Settings
+from tests import statements
 from tests.conftest import Person
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +22,7 @@ TRIES = 10_000 if os.environ.get("FULL") else 500
 WELCH_BOUND = 4.5
 ROUNDS = 3
 LOGINS_AT_ONCE = 16
+BODIES: dict[str, dict[str, str]] = {"login": {"password": "not the password"}, "forgot": {}}
 LAG_SECONDS = 0.005
 
 Ask = Callable[[str], Awaitable[httpx2.Response]]
@@ -72,6 +74,18 @@ async def test_signing_in_takes_as_long_without_an_account(client: httpx2.AsyncC
         return await client.post(f"{AUTH}/login", json={"email": email, "password": "not the password"})
 
     assert not await _are_told_apart(ask, reader.email)
+
+
+@pytest.mark.parametrize("address", ["login", "forgot"])
+async def test_the_database_is_asked_the_same_without_an_account(
+    client: httpx2.AsyncClient, reader: Person, address: str
+) -> None:
+    questions = []
+    for email in (reader.email, "nobody@library.test"):
+        with statements.asked() as asked:
+            await client.post(f"{AUTH}/{address}", json=BODIES[address] | {"email": email})
+        questions.append(list(asked))
+    assert questions[0] == questions[1] != []
 
 
 async def test_forgetting_takes_as_long_without_an_account(client: httpx2.AsyncClient, reader: Person) -> None:
