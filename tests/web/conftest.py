@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
 from tests.web.service import CHROMIUM, Service, running
 
@@ -39,9 +39,13 @@ def watched(context: BrowserContext, address: str, allowed: tuple[int, ...] = ()
         if message.type == "error" and not expected:
             wrong.append(f"{message.text} at {message.location.get('url', '')}")
 
+    def note_address(sent: Request) -> None:
+        if not sent.url.startswith(address):
+            wrong.append(f"asked {sent.url}")
+
     context.on("console", note)
     context.on("weberror", lambda error: wrong.append(str(error.error)))
-    context.on("request", lambda sent: sent.url.startswith(address) or wrong.append(f"asked {sent.url}"))
+    context.on("request", note_address)
     yield
     assert not wrong, wrong
 
