@@ -18,8 +18,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield demo
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Browser]:
+    """One a test: the driver keeps an event loop running in this thread, where other tests want theirs."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ async def test_a_stopped_database_has_a_page_of_its_own(tmp_path: Path) -> None:
         database_url=SecretStr(f"sqlite:///{tmp_path}/nowhere/library.db"),
     )  # fmt: skip
     shell = create_app(settings)
+    shutil.rmtree(tmp_path / "nowhere")
     async with _client(shell) as client:
         answer = await see(client, "/")
     await close(shell)
