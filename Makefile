@@ -21,6 +21,10 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
 	@$(BIN)/python -m pytest -p tests.ci -n 4 $(ARGS)  # they wait more than they work
 
+.PHONY: bench
+bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
+	@$(BIN)/python -m benchmarks.circulation $(if $(QUICK),--quick)
+
 .PHONY: soak
 soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
 	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)

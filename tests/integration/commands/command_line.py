@@ -20,8 +20,8 @@ from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = (sys.executable, "-W", "error", "-m", "app.cli")
-TIMEOUT_SECONDS = 60
-START_SECONDS = 30
+TIMEOUT_SECONDS = 180
+START_SECONDS = 90
 
 
 @dataclass(frozen=True)
