@@ -93,13 +93,15 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     max_concurrency: int = Field(128, ge=8, le=10_000)
     max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
+    upload_dir: Path | None = None
+    storage_url: SecretStr | None = None
+    allowed_file_types: Words = ("image/jpeg", "image/png", "image/webp", "image/gif", "application/pdf")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
     otel_exporter_otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
     otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1)
     sentry_dsn: SecretStr | None = None
-
     max_import_size: int = Field(2 * 1024**3, ge=1_000)
 
     host: str = "127.0.0.1"
@@ -122,7 +124,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
     @field_validator(
-        "allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", "mfa_required_roles", mode="before"
+        "allowed_hosts",
+        "forwarded_allow_ips",
+        "backend_cors_origins",
+        "mfa_required_roles",
+        "allowed_file_types",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:
@@ -151,6 +158,14 @@ class Settings(BaseSettings):
     def _redis_is_known(cls, value: SecretStr | None) -> SecretStr | None:
         if value and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _bucket_is_named(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and (parts.scheme != "s3" or not parts.hostname):
+            raise ValueError("must name a bucket: s3://KEY:SECRET@bucket/prefix?region=…&endpoint=https://…")
         return value
 
     @field_validator("timezone")

@@ -17,8 +17,8 @@ def start(settings: Settings) -> None:
     if settings.sentry_dsn is None:
         return
     # 15 MiB for those who have no Sentry.
-    import sentry_sdk  # noqa: PLC0415
-    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
+    import sentry_sdk  # noqa: PLC0415  # only for those who set it
+    from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415  # only for those who set it
 
     sentry_sdk.init(
         dsn=settings.sentry_dsn.get_secret_value(),

@@ -80,13 +80,13 @@ def start(settings: Settings) -> Tracing | None:
 class _OpenTelemetry:
     def __init__(self, settings: Settings) -> None:
         # 12 MiB and 0.1 s for those who don't trace.
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-        from opentelemetry.instrumentation.redis import RedisInstrumentor  # noqa: PLC0415
-        from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor  # noqa: PLC0415
-        from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.instrumentation.redis import RedisInstrumentor  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.instrumentation.utils import suppress_instrumentation  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # only for those who set it
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415  # only for those who set it
 
         resource = Resource.create({"service.name": "library", "service.version": settings.version})
         self._provider = TracerProvider(resource=resource)
