@@ -7,7 +7,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   export PGPASSWORD
   mkdir -p "$PGDATA"
   chmod 700 "$PGDATA"
-  # The slot is there already when a replica is made anew.
+  # scripts/init-db.sql made the slot.
   if ! pg_basebackup --pgdata "$PGDATA" --write-recovery-conf --wal-method stream --checkpoint fast --slot replica \
     --dbname "host=db user=library_replicator application_name=replica"; then
     echo "the primary can't be copied; trying again when this is started again" >&2

@@ -27,6 +27,9 @@ ALTER ROLE library_readonly SET statement_timeout = '15s';
 -- A migration may take its time, but never make others wait for a lock of it.
 ALTER ROLE library_migrate SET statement_timeout = 0;
 
+-- What the replica hasn't read yet is kept for it, up to max_slot_wal_keep_size.
+SELECT pg_create_physical_replication_slot('replica');
+
 CREATE DATABASE library OWNER library_migrate ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8' TEMPLATE template0;
 REVOKE ALL ON DATABASE library FROM PUBLIC;
 GRANT CONNECT ON DATABASE library TO library_app, library_readonly, library_exporter;
