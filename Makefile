@@ -32,7 +32,7 @@ check: setup-dev ## Check style, types, import contracts, dependencies, locks an
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/deptry .
-	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/shellcheck scripts/*.sh postgres/*.sh .ci/run
 	@$(BIN)/python scripts/check_locks.py
 
 .PHONY: format

@@ -1,4 +1,4 @@
-"""Writes what `docker compose up` needs: .env, env/library.env and secrets/, each once and never over one that is there.
+"""Writes what `docker compose up` needs: .env, env/library.env and secrets/, never over one that is there.
 
 `make env ENVIRONMENT=production PUBLIC_URL=https://library.example.org` calls it. secrets/ is a folder that only its
 owner enters; the files in it can be read by whoever is given one, because Compose hands a file over as it is and each
@@ -36,10 +36,15 @@ def main() -> None:
     os.umask(0o022)
     (given.folder / "secrets").mkdir(mode=0o700, exist_ok=True)
     (given.folder / "env").mkdir(exist_ok=True)
-    files = {".env": f"LIBRARY_IMAGE={given.image}\n", "env/library.env": _settings(given.environment, given.public_url)}
+    files = {
+        ".env": f"LIBRARY_IMAGE={given.image}\n",
+        "env/library.env": _settings(given.environment, given.public_url),
+    }
     written = [name for name, text in files.items() if _write(given.folder / name, text)]
     if not (given.folder / "secrets" / "secret_key").exists():
-        written += [f"secrets/{name}" for name, text in _secrets().items() if _write(given.folder / "secrets" / name, text)]
+        written += [
+            f"secrets/{name}" for name, text in _secrets().items() if _write(given.folder / "secrets" / name, text)
+        ]
     written += _certificates(given.folder / "secrets" / "tls", host)
     print("\n".join(f"wrote {name}" for name in written) or "Everything was there already; nothing was changed.")
 

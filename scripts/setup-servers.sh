@@ -31,6 +31,14 @@ has_redis() { command -v redis-server >/dev/null; }
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
+has_nginx() { command -v nginx >/dev/null; }
+has_pgbouncer() { command -v pgbouncer >/dev/null; }
+has_dnsmasq() { command -v dnsmasq >/dev/null; }
+has_buildah() { command -v buildah >/dev/null; }
+has_mmdebstrap() { command -v mmdebstrap >/dev/null; }
+has_ip() { command -v ip >/dev/null; }
+has_openssl() { command -v openssl >/dev/null; }
+
 # What the tests need: a function that says whether it is there, and Debian's package for it.
 needs="
   has_venv      python3-venv
@@ -38,6 +46,18 @@ needs="
   has_redis     redis-server
   has_curl      curl
 "
+
+if [ "${1:-}" = --stack ]; then
+  needs+="
+  has_nginx      nginx-light
+  has_pgbouncer  pgbouncer
+  has_dnsmasq    dnsmasq-base
+  has_buildah    buildah
+  has_mmdebstrap mmdebstrap
+  has_ip         iproute2
+  has_openssl    openssl
+"
+fi
 
 missing() {
   local is_there package

@@ -48,9 +48,7 @@ class Service:
 def services(folder: Path) -> dict[str, Service]:
     """The services without a profile; what `make env` makes is taken from `folder`, the rest from the repository."""
     given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    return {
-        name: Service.of(name, service, folder) for name, service in given.items() if not service.get("profiles")
-    }
+    return {name: Service.of(name, service, folder) for name, service in given.items() if not service.get("profiles")}
 
 
 def _file(source: str, folder: Path) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tests.integration.stack.compose import ROOT, services
@@ -29,7 +30,9 @@ class Stack:
         self._numbers = itertools.count(10)
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
-        subprocess.run([*make, "--public-url", f"https://{HOST}", "--folder", str(folder)], check=True, capture_output=True)
+        subprocess.run(
+            [*make, "--public-url", f"https://{HOST}", "--folder", str(folder)], check=True, capture_output=True
+        )
         shutil.copytree(ROOT / "nginx" / "upstream", folder / "nginx" / "upstream")
         folder.chmod(0o755)
         self.services = services(folder)
@@ -41,8 +44,9 @@ class Stack:
         run("ip", "link", "set", BRIDGE, "up")
         (self.folder / "hosts").write_text("")
         self._dns = subprocess.Popen([
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={GATEWAY}", "--bind-interfaces",
-            "--no-resolv", "--no-hosts", f"--addn-hosts={self.folder}/hosts", "--user=root", "--pid-file=",
+            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={GATEWAY}",
+            "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={self.folder}/hosts", "--user=root",
+            "--pid-file=",
         ])  # fmt: skip
 
     def close(self) -> None:
@@ -66,9 +70,9 @@ class Stack:
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
         described = self.services[service]
-        described.environment.update(environment or {})
+        described = replace(described, environment=described.environment | (environment or {}))
         image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, address, self.folder / "services" / f"{name}-{number}", image_root)
+        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
         self.running[name] = sandbox
         self._answer_names()
         sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
@@ -80,6 +84,8 @@ class Stack:
         try:
             return sandbox.stop(sign)
         finally:
+            # With the pair, should one of its processes still live.
+            run("ip", "link", "delete", sandbox.device)
             run("ip", "netns", "delete", sandbox.space)
 
     def members(self, *names: str) -> None:

@@ -4,7 +4,6 @@ Its root is the built image's, or this Debian's with the server installed, under
 so; secrets and files where Compose mounts them; the user that Compose or the image names, without capabilities.
 """
 
-import os
 import pwd
 import subprocess
 import time
@@ -25,10 +24,11 @@ IMAGE_ENVIRONMENT = {
 
 @dataclass
 class Sandbox:
-    """A service that runs; `space` names its network namespace."""
+    """A service that runs; `space` names its network namespace, `device` its end on the bridge."""
 
     service: Service
     space: str
+    device: str
     address: str
     folder: Path
     image_root: Path | None
@@ -53,7 +53,7 @@ class Sandbox:
             (self.folder / name).mkdir(exist_ok=True)
         script = "\n".join(self._script(volumes, secrets, nameserver))
         with self.log.open("ab") as log:
-            os.chmod(self.log, 0o666)
+            self.log.chmod(0o666)
             command = ["ip", "netns", "exec", self.space, "/bin/bash", "-euc", script]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
@@ -81,13 +81,13 @@ class Sandbox:
         rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
         return sum(int(line.split()[1]) * 1024 for text in rollups for line in text.splitlines() if line[:4] == "Pss:")
 
-    def wait_until_healthy(self, seconds: float = 60) -> None:
+    def wait_until_healthy(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
         while not self.is_healthy():
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"{self.service.name} is not healthy: {self.log.read_text()[-3000:]}")
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def _environment(self) -> list[str]:
         base = IMAGE_ENVIRONMENT if self.image_root else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -103,7 +103,8 @@ class Sandbox:
         root, uid_gid = f"{self.folder}/root", "{}:{}".format(*self.user)
         lower = self.image_root or Path("/")
         yield "mount --make-rprivate /"
-        yield f"mount -t overlay overlay -o lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work {root}"
+        layers = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        yield f"mount -t overlay overlay -o {layers} {root}"
         for name in ("proc", "dev"):
             yield f"mount --rbind /{name} {root}/{name}"
         yield f"mount -t tmpfs -o mode=755 tmpfs {root}/run"
