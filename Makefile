@@ -25,6 +25,14 @@ test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes opt
 stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
 
+.PHONY: bench
+bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
+	@$(BIN)/python -m benchmarks.circulation $(if $(QUICK),--quick)
+
+.PHONY: soak
+soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
+	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)
+
 .PHONY: check
 check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
 	@$(BIN)/ruff format --check
@@ -68,8 +76,12 @@ env: ## Write .env, env/library.env and secrets/ for Compose; ENVIRONMENT=produc
 	@python3 scripts/make_env.py --environment $(or $(ENVIRONMENT),production) $(if $(PUBLIC_URL),--public-url $(PUBLIC_URL))
 
 .PHONY: assets
-assets: setup ## Fetch the scripts of the documentation pages (npm) into app/static/vendor
+assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 	@$(BIN)/python scripts/assets.py
+
+.PHONY: screenshots
+screenshots: setup-tests assets ## Take the pictures of the main pages into docs/images
+	@$(BIN)/python scripts/screenshots.py
 
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases

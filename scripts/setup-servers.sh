@@ -38,6 +38,10 @@ has_buildah() { command -v buildah >/dev/null; }
 has_mmdebstrap() { command -v mmdebstrap >/dev/null; }
 has_ip() { command -v ip >/dev/null; }
 has_openssl() { command -v openssl >/dev/null; }
+has_wrk() { command -v wrk >/dev/null; }
+
+# A driver of its own comes from PyPI; a browser doesn't.
+has_chromium() { command -v chromium >/dev/null; }
 
 # What the tests need: a function that says whether it is there, and Debian's package for it.
 needs="
@@ -45,6 +49,7 @@ needs="
   has_postgres  postgresql
   has_redis     redis-server
   has_curl      curl
+  has_chromium  chromium
 "
 
 if [ "${1:-}" = --stack ]; then
@@ -56,6 +61,7 @@ if [ "${1:-}" = --stack ]; then
   has_mmdebstrap mmdebstrap
   has_ip         iproute2
   has_openssl    openssl
+  has_wrk        wrk
 "
 fi
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.cookies import identify_page
 from app.api.idempotency import claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
@@ -107,11 +108,19 @@ Now = Annotated[datetime, Depends(clock)]
 
 
 async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)], now: Now) -> Identity | None:
-    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored."""
-    if token is None:
-        return None
-    who = await _identify(request, token, now)
-    request.state.locale = who.locale
+    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored.
+
+    Outside the API, on pages, a browser's cookie says it instead.
+    """
+    settings: Settings = request.app.state.settings
+    if token is not None:
+        who: Identity | None = await _identify(request, token, now)
+    elif request.url.path.startswith(f"{settings.api_v1_str}/"):
+        who = None
+    else:
+        who = await identify_page(request, settings, request.app.state.database, now)
+    if who is not None:
+        request.state.locale = who.locale
     return who
 
 

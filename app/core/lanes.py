@@ -54,6 +54,7 @@ class Lanes:
             f"{root}/books/availability/stream": stream,
             f"{root}/books/export": transfer,
             f"{root}/books/import": catalogue,
+            "/imports": catalogue,
         }
         self._by_resource = {
             f"{root}/auth": sign_in,
@@ -62,6 +63,8 @@ class Lanes:
             f"{root}/desk": desk,
             f"{root}/uploads": files,
         }
+        # Pages stand at the root, where the first part of the path is the resource.
+        self._by_page = {"login": sign_in, "desk": desk, "covers": files}
         self._resource_parts = root.count("/") + 2
 
     @contextmanager
@@ -71,7 +74,8 @@ class Lanes:
         Raises:
             Overloaded: it is full.
         """
-        lane = self._by_path.get(path) or self._by_resource.get(self._resource(path), self._general)
+        resource = self._by_resource.get(self._resource(path)) or self._by_page.get(path.split("/", 2)[1])
+        lane = self._by_path.get(path) or resource or self._general
         if lane.busy >= lane.width:
             raise Overloaded
         lane.busy += 1

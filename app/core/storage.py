@@ -1,10 +1,14 @@
 """Storage: files that live outside the database, in a folder or in an S3-compatible bucket, under one set of names."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
@@ -15,13 +19,13 @@ from app.core.config import Settings
 from app.core.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from obstore.store import ObjectStore, S3Config
 
-CHUNK_BYTES: Final = 256 * 1024
+T = TypeVar("T")
+
 TIMEOUT: Final = timedelta(seconds=10)
 RETRIES: Final = 1
+_executor = ThreadPoolExecutor(max_workers=8, thread_name_prefix="storage")
 
 
 class FileMissing(NotFound):
@@ -52,34 +56,35 @@ class Storage:
 
     async def put(self, name: str, data: bytes) -> None:
         """Write a file whole, or not at all; one that is there is replaced."""
-        with _told():
-            await obstore.put_async(self._store(), name, data)
+        await self._do(lambda store: obstore.put(store, name, data))
 
-    async def read(self, name: str) -> AsyncIterator[bytes]:
-        """The file, piece by piece. Whether it is there is known before the first piece is asked for.
+    async def read(self, name: str) -> bytes:
+        """The whole file.
 
         Raises:
             FileMissing.
         """
-        with _told():
-            found = await obstore.get_async(self._store(), name)
-        return _pieces(found.stream(CHUNK_BYTES))
+        return await self._do(lambda store: bytes(obstore.get(store, name).bytes()))
 
     async def delete(self, names: Collection[str]) -> None:
         """Remove files; those that are not there are no trouble."""
         for name in names:
-            try:
-                with _told():
-                    await obstore.delete_async(self._store(), name)
-            except FileMissing:
-                continue
+            with contextlib.suppress(FileMissing):
+                await self._do(partial(obstore.delete, paths=name))
 
     async def listed(self, prefix: str) -> AsyncIterator[Stored]:
-        """The files whose names begin with the folder `prefix`."""
+        """The files whose names begin with the folder `prefix`, as many at a time as the store tells at once."""
+        batches = await self._do(lambda store: iter(obstore.list(store, prefix)))
+        while batch := await self._do(lambda _: next(batches, ())):
+            for meta in batch:
+                yield Stored(meta["path"], meta["last_modified"])
+
+    async def _do(self, work: Callable[["ObjectStore"], T]) -> T:
+        """Work in a thread. The library's own coroutines end in threads that Python knows nothing of, and one that
+        ended while the interpreter did took a short command down with it (seen: SIGABRT).
+        """
         with _told():
-            async for batch in obstore.list(self._store(), prefix):
-                for meta in batch:
-                    yield Stored(meta["path"], meta["last_modified"])
+            return await asyncio.get_running_loop().run_in_executor(_executor, lambda: work(self._store()))
 
     def _store(self) -> "ObjectStore":
         """Opened when it is first used, so that a service without files makes no folder."""
@@ -112,14 +117,8 @@ def _bucket(settings: Settings) -> "ObjectStore":
     )
 
 
-async def _pieces(stream: "AsyncIterator[bytes]") -> AsyncIterator[bytes]:
-    with _told():
-        async for piece in stream:
-            yield bytes(piece)
-
-
 @contextmanager
-def _told() -> "Iterator[None]":
+def _told() -> Iterator[None]:
     """Say of the store's own errors what a caller can use; their texts name hosts and paths."""
     try:
         yield

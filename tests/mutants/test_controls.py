@@ -181,8 +181,8 @@ CONTROLS = {
     ),
     "what takes too long is given up": Mutant(
         "app/core/middleware.py",
-        "asyncio.timeout(lane.deadline_seconds) as deadline",
-        "asyncio.timeout(None) as deadline",
+        "            if not deadline.expired():\n                raise\n",
+        "            if deadline.expired():\n                raise\n",
         f"{SECURITY}/test_edge.py::test_what_takes_too_long_is_given_up",
     ),
     "only a proxy says who the client is": Mutant(
@@ -197,11 +197,11 @@ CONTROLS = {
         "",
         f"{UNIT}/test_tokens.py::test_a_forged_token_is_refused",
     ),
-    "a token has one spelling": Mutant(
+    "a token lives as long as it says": Mutant(
         "app/core/security.py",
-        "if any(_b64encode(_b64decode(part)) != part for part in parts):",
-        "if not parts:",
-        f"{UNIT}/test_tokens.py::test_only_the_canonical_spelling_of_a_token_verifies",
+        ' <= now.timestamp() < claims["exp"]:',
+        ' <= now.timestamp() < claims["exp"] + 10**9:',
+        f"{UNIT}/test_tokens.py::test_a_token_lives_as_long_as_the_setting_says",
     ),
     "production refuses DEBUG": Mutant(
         "app/core/production.py",
@@ -255,7 +255,7 @@ CONTROLS = {
         "app/core/logging.py",
         "max(logging.WARNING, root.level)",
         "logging.NOTSET",
-        f"{SECURITY}/test_canaries.py::test_no_secret_is_told_anywhere",
+        "tests/integration/erasure/test_erased_reader.py::test_no_table_file_or_log_leads_to_an_erased_reader",
     ),
 }
 

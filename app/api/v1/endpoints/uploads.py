@@ -6,7 +6,6 @@ from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response, status
-from fastapi.responses import StreamingResponse
 from pydantic import Field
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -121,12 +120,12 @@ async def get_upload(upload_id: UUID, session: Writing, who: SignedIn, now: Now)
 @router.get(
     "/uploads/{upload_id}/content",
     response_model=bytes,
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={**problems(*_OWN, uploads.UploadNotFound, FileMissing, StorageUnavailable), **_FILES},
 )
 async def download_upload(
     upload_id: UUID, session: Writing, storage: CurrentStorage, who: SignedIn, now: Now, size: Size = "large"
-) -> StreamingResponse:
+) -> Response:
     """The file itself, to be saved; of an image, in one of its sizes."""
     row = await _seen(session, upload_id, who, now)
     return await _answer(storage, row, size, {"Cache-Control": "no-store"})
@@ -151,7 +150,7 @@ async def delete_upload(upload_id: UUID, database: CurrentDatabase, storage: Cur
 @router.get(
     "/books/{book_id}/cover",
     response_model=bytes,
-    response_class=StreamingResponse,
+    response_class=Response,
     responses={
         **problems(books.BookNotFound, books.BookGone, uploads.CoverNotFound, FileMissing, StorageUnavailable),
         **_FILES,
@@ -191,10 +190,10 @@ def _visible(who: Identity) -> ColumnElement[bool]:
     )
 
 
-async def _answer(storage: Storage, row: Upload, size: Size, headers: Mapping[str, str]) -> StreamingResponse:
+async def _answer(storage: Storage, row: Upload, size: Size, headers: Mapping[str, str]) -> Response:
     name, media_type = uploads.variant_of(row, size)
     saved_as = quote(uploads.download_name(row, media_type), safe="")
-    return StreamingResponse(
+    return Response(
         await storage.read(name),
         media_type=media_type,
         headers={
