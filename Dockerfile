@@ -1,6 +1,6 @@
 # The library's image. BASE is any image with Python 3.11 or newer and its venv module; both stages stand on it, so
 # that the virtual environment made in the first finds its interpreter in the second.
-ARG BASE=docker.io/library/python:3.13.9-slim-trixie
+ARG BASE=python:3.13.9-slim-trixie
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1

@@ -95,7 +95,7 @@ class Sandbox:
 
     def _command(self) -> list[str]:
         words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
-        if "/postgres:" in self.service.image:
+        if self.service.image.startswith("postgres:"):
             return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
         return words
 

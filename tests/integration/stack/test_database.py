@@ -63,7 +63,7 @@ def test_the_limits_hold_behind_pgbouncer(stack: Stack) -> None:
     assert said == (0, "2s")
 
 
-def test_the_replica_follows(stack: Stack) -> None:
+def test_the_replica_follows_the_primary(stack: Stack) -> None:
     statement = "SELECT pg_is_in_recovery(), count(*) FROM alembic_version"
     deadline = time.monotonic() + 20
     while ask(stack, "app", statement, service="replica") != (0, "t|1"):
