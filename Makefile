@@ -63,6 +63,10 @@ setup-tests: setup-servers setup-dev ## Install all that the tests need
 assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 	@$(BIN)/python scripts/assets.py
 
+.PHONY: screenshots
+screenshots: setup-tests assets ## Take the pictures of the main pages into docs/images
+	@$(BIN)/python scripts/screenshots.py
+
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done

@@ -64,7 +64,7 @@ class Lanes:
             f"{root}/uploads": files,
         }
         # Pages stand at the root, where the first part of the path is the resource.
-        self._by_page = {"login": sign_in, "desk": desk}
+        self._by_page = {"login": sign_in, "desk": desk, "covers": files}
         self._resource_parts = root.count("/") + 2
 
     @contextmanager

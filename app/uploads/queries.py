@@ -31,6 +31,12 @@ async def cover_of(session: AsyncSession, book_id: int) -> Upload | None:
     return (await session.scalars(statement)).one_or_none()
 
 
+async def with_covers(session: AsyncSession, book_ids: Collection[int]) -> set[int]:
+    """Those of these books that have a cover of their own."""
+    statement = select(Upload.book_id).where(Upload.book_id.in_(book_ids), Upload.kind == Kind.COVER)
+    return {book_id for book_id in await session.scalars(statement) if book_id is not None}
+
+
 async def document_of(session: AsyncSession, *, owner_id: UUID, digest: str) -> Upload | None:
     """The owner's document with these bytes; there is at most one."""
     statement = select(Upload).where(Upload.owner_id == owner_id, Upload.digest == digest, Upload.kind == Kind.DOCUMENT)

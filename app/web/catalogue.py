@@ -18,6 +18,7 @@ from app.copies.models import Copy, CopyStatus
 from app.loans import queries as loan_queries
 from app.loans.models import LoanStatus
 from app.loans.schemas import LoanRead
+from app.uploads import queries as upload_queries
 from app.web.page import View
 
 MANY = 100
@@ -32,6 +33,7 @@ class Shown:
     place: Copy | None
     loan: LoanRead | None
     booking: BookingRead | None
+    has_cover: bool
 
     @property
     def author(self) -> str:
@@ -54,13 +56,21 @@ def read(row: Row) -> BookRead:
 
 
 async def shown(session: AsyncSession, page: View, rows: Sequence[Row]) -> list[Shown]:
-    """The books of one page, in seven statements at most however many they are."""
+    """The books of one page, in eight statements at most however many they are."""
     ids = [row.id for row in rows]
     counts = await live_counts(session, ids) if ids else {}
     copies = await copy_queries.of_books(session, ids) if ids else {}
     loans, bookings = await own(session, page) if ids and page.who else ({}, {})
+    pictured = await upload_queries.with_covers(session, ids) if ids else set()
     return [
-        Shown(read(row), counts[row.id], _place(copies.get(row.id, ())), loans.get(row.id), bookings.get(row.id))
+        Shown(
+            read(row),
+            counts[row.id],
+            _place(copies.get(row.id, ())),
+            loans.get(row.id),
+            bookings.get(row.id),
+            row.id in pictured,
+        )
         for row in rows
     ]
 

@@ -58,7 +58,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     made.globals.update(
-        cover=covers.cover, barcode=barcode, asset=address_of, Permission=Permission, new_key=lambda: uuid7().hex
+        cover=covers.cover,
+        barcode=barcode,
+        device_name=device_name,
+        asset=address_of,
+        Permission=Permission,
+        new_key=lambda: uuid7().hex,
     )
     return made
 
@@ -155,6 +160,16 @@ class View:
         """Remember a choice of this device; nothing personal."""
         secure = is_secure(self.settings)
         response.set_cookie(name, value, max_age=A_YEAR_SECONDS, secure=secure, httponly=True, samesite="lax")
+
+
+def device_name(agent: str | None) -> str:
+    """`Firefox, Linux` of what a browser says of itself; what can't be told apart stands as it is."""
+    browsers, systems = (
+        ("Firefox", "Edg", "OPR", "Chrome", "Safari"),
+        ("Android", "iPhone", "iPad", "Windows", "Mac", "Linux"),
+    )
+    found = [next((name for name in names if name in (agent or "")), "") for names in (browsers, systems)]
+    return ", ".join(found) if all(found) else agent or ""
 
 
 async def form_of(request: Request) -> FormData:

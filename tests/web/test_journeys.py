@@ -19,8 +19,8 @@ def scan(page: Page, code: str) -> None:
     page.keyboard.press("Enter")
 
 
-def book_of(service: Service, barcode: str) -> tuple[int, str]:
-    with closing(sqlite3.connect(f"file:{service.folder}/library.db?mode=ro", uri=True)) as database:
+def book_of(demo: Service, barcode: str) -> tuple[int, str]:
+    with closing(sqlite3.connect(f"file:{demo.folder}/library.db?mode=ro", uri=True)) as database:
         row = database.execute(
             "SELECT books.id, books.title FROM copies JOIN books ON books.id = copies.book_id WHERE barcode = ?",
             (barcode,),
@@ -28,7 +28,7 @@ def book_of(service: Service, barcode: str) -> tuple[int, str]:
     return row[0], row[1]
 
 
-def test_a_reader_finds_books_collects_renews_and_returns(service: Service, open_as: Open) -> None:
+def test_a_reader_finds_books_collects_renews_and_returns(demo: Service, open_as: Open) -> None:
     reader, desk, stranger = open_as("reader"), open_as("librarian"), open_as()
     reader.goto("/")
     reader.fill("#q", "treasure isl")
@@ -51,9 +51,9 @@ def test_a_reader_finds_books_collects_renews_and_returns(service: Service, open
     reader.goto("/me")
     expect(reader.get_by_role("heading", name="Ready for you")).to_be_visible()
     deadline = time.monotonic() + 60
-    while "Ready for you: Treasure Island" not in service.said() and time.monotonic() < deadline:
+    while "Ready for you: Treasure Island" not in demo.said() and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert "Ready for you: Treasure Island" in service.said()
+    assert "Ready for you: Treasure Island" in demo.said()
 
     desk.goto("/desk")
     scan(desk, READER_CARD)
@@ -73,7 +73,7 @@ def test_a_reader_finds_books_collects_renews_and_returns(service: Service, open
     expect(stranger.locator("#live .st").first).to_contain_text("4 of 4")
 
 
-def test_thirty_scans_at_scanner_speed_reach_a_slow_server_in_order(service: Service, open_as: Open) -> None:
+def test_thirty_scans_at_scanner_speed_reach_a_slow_server_in_order(demo: Service, open_as: Open) -> None:
     desk = open_as("librarian")
     arrived: list[str] = []
 
@@ -83,7 +83,7 @@ def test_thirty_scans_at_scanner_speed_reach_a_slow_server_in_order(service: Ser
         time.sleep(0.3)
         route.continue_()  # type: ignore[attr-defined]  # the same
 
-    codes = service.barcodes(29)
+    codes = demo.barcodes(29)
     desk.route("**/desk/scans", slowly)
     for code in ("2000000000065", *codes[:19]):
         scan(desk, code)
@@ -109,9 +109,9 @@ def test_thirty_scans_at_scanner_speed_reach_a_slow_server_in_order(service: Ser
     assert before == 30
 
 
-def test_a_double_scan_is_harmless_and_the_last_scan_can_be_undone(service: Service, open_as: Open) -> None:
+def test_a_double_scan_is_harmless_and_the_last_scan_can_be_undone(demo: Service, open_as: Open) -> None:
     desk = open_as("librarian.river")
-    code = service.barcodes(1, branch="river")[0]
+    code = demo.barcodes(1, branch="river")[0]
     scan(desk, "2000000000073")
     expect(desk.locator("#mode")).to_contain_text("Issue to")
     scan(desk, code)
@@ -139,9 +139,9 @@ def test_a_file_is_imported_with_a_verdict_for_each_record(open_as: Open, tmp_pa
     expect(librarian.locator("tbody tr")).to_have_count(1)
 
 
-def test_the_library_works_without_javascript(service: Service, open_as: Open) -> None:
-    code = service.barcodes(40)[-1]
-    book_id, title = book_of(service, code)
+def test_the_library_works_without_javascript(demo: Service, open_as: Open) -> None:
+    code = demo.barcodes(40)[-1]
+    book_id, title = book_of(demo, code)
     reader = open_as("reader2", java_script_enabled=False)
     reader.goto("/?q=" + title.replace(" ", "+"))
     reader.locator(f".row h3 a[href='/books/{book_id}']").click()
@@ -161,16 +161,16 @@ def test_the_library_works_without_javascript(service: Service, open_as: Open) -
     assert reader.locator("html").get_attribute("data-theme") == "dark"
 
 
-def test_the_same_form_sent_twice_has_one_effect(service: Service, open_as: Open) -> None:
+def test_the_same_form_sent_twice_has_one_effect(demo: Service, open_as: Open) -> None:
     reader = open_as("reader2")
-    book_id, _ = book_of(service, service.barcodes(45)[-1])
+    book_id, _ = book_of(demo, demo.barcodes(45)[-1])
     reader.goto(f"/books/{book_id}")
     key = reader.locator("#live [name=idempotency_key]").get_attribute("value")
     reader.locator("#live button.go").dblclick()
     expect(reader.get_by_text("Booked. We tell you")).to_be_visible()
     fields = {"idempotency_key": key or "", "pickup_branch": reader.evaluate("'main'")}
     again = reader.context.request.post(
-        f"{service.address}/books/{book_id}/bookings", form=fields, headers={"Origin": service.address}
+        f"{demo.address}/books/{book_id}/bookings", form=fields, headers={"Origin": demo.address}
     )
     assert again.status == 200, again.text()
     assert "said=booked" in again.url
@@ -180,7 +180,7 @@ def test_the_same_form_sent_twice_has_one_effect(service: Service, open_as: Open
     expect(reader.locator(f".slips a[href='/books/{book_id}']")).to_have_count(1)
 
 
-def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(service: Service, open_as: Open) -> None:
+def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(demo: Service, open_as: Open) -> None:
     librarian = open_as("librarian")
     librarian.goto("/cataloguing/new")
     librarian.fill("#title", "Typed before the session ended")
@@ -189,7 +189,7 @@ def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(service: Serv
     librarian.click("#bookform button.go")
     expect(librarian.get_by_text("Your session has ended")).to_be_visible()
     librarian.fill("#email", "librarian@library.test")
-    librarian.fill("#password", service.passwords["librarian"])
+    librarian.fill("#password", demo.passwords["librarian"])
     librarian.click("main button.go")
     librarian.click("main button.go")
     expect(librarian.get_by_text("Added.")).to_be_visible()
@@ -198,9 +198,9 @@ def test_a_session_that_ends_in_the_middle_of_a_form_loses_nothing(service: Serv
     expect(librarian.locator(".book .who")).to_contain_text("Somebody else (editor)")
 
 
-def test_two_editors_of_one_book_see_each_others_text(service: Service, open_as: Open) -> None:
+def test_two_editors_of_one_book_see_each_others_text(demo: Service, open_as: Open) -> None:
     first, second = open_as("librarian"), open_as("admin")
-    book_id, _ = book_of(service, service.barcodes(50)[-1])
+    book_id, _ = book_of(demo, demo.barcodes(50)[-1])
     for page in (first, second):
         page.goto(f"/cataloguing/{book_id}")
     first.fill("#edition", "The first one's")
@@ -245,7 +245,7 @@ def test_every_form_says_what_is_wrong_beside_the_field_and_keeps_what_was_typed
         assert admin.title().startswith("Error:")
 
 
-def test_a_stranger_registers_signs_out_and_in_again(service: Service, open_as: Open, browser: Browser) -> None:
+def test_a_stranger_registers_signs_out_and_in_again(demo: Service, open_as: Open, browser: Browser) -> None:
     del browser
     page = open_as()
     page.goto("/register")
@@ -260,6 +260,6 @@ def test_a_stranger_registers_signs_out_and_in_again(service: Service, open_as: 
     assert cookie["secure"]
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_text("You are signed out.")).to_be_visible()
-    service.passwords["new.reader"] = "several plain words"
-    sign_in(page, service, "new.reader")
+    demo.passwords["new.reader"] = "several plain words"
+    sign_in(page, demo, "new.reader")
     expect(page.locator("h1")).to_have_text("My books")

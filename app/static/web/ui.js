@@ -44,10 +44,6 @@ if (live) {
   addEventListener("pagehide", () => stream.close());
 }
 
-// On a phone the filters are folded; without a script they are open, and nothing is lost.
-const fold = document.querySelector("details.fold");
-if (fold && matchMedia("(max-width:760px)").matches) fold.open = false;
-
 document.getElementById("problems")?.focus();
 document.addEventListener("submit", event => {
   const button = event.submitter;

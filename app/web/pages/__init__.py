@@ -11,6 +11,7 @@ from app.web.pages import (
     catalogue,
     cataloguing,
     copies,
+    data,
     desk,
     imports,
     own,
@@ -28,7 +29,7 @@ def install(api: FastAPI) -> None:
     api.add_exception_handler(DoneAlready, done_already)
     router = APIRouter(include_in_schema=False)
     for module in (
-        sign_in, account, security, own, desk, shelf, imports, cataloguing, copies, readers, policies, branches,
+        sign_in, account, security, own, data, desk, shelf, imports, cataloguing, copies, readers, policies, branches,
         administration, statistics, catalogue,
     ):  # fmt: skip
         router.include_router(module.router)

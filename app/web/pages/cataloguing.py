@@ -4,14 +4,17 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Response
 
-from app.api.deps import CatalogueEditor, RowId
+from app.api.deps import CatalogueEditor, CurrentStorage, RowId
 from app.api.v1.endpoints.books import delete_book
+from app.api.v1.endpoints.uploads import upload_file
 from app.books import identifiers, queries
 from app.books import service as books
 from app.books.schemas import BookCreate, BookRead
 from app.core.errors import AppError
 from app.core.versioning import VersionChanged
 from app.loans import service as loans
+from app.uploads.models import Kind
+from app.uploads.schemas import UploadQuery
 from app.web import forms
 from app.web.catalogue import read, shown
 from app.web.forms import Mistakes
@@ -98,6 +101,19 @@ async def save(page: Page, who: CatalogueEditor, book_id: RowId) -> Response:
         return page.refuse("book_form.html", error, book=book, version=book.version, current=_typed(book))
     except AppError as error:
         return page.refuse("book_form.html", error, book=book, version=version, current=None)
+
+
+@router.post("/covers/{book_id}")
+async def send_cover(page: Page, who: CatalogueEditor, book_id: RowId, storage: CurrentStorage) -> Response:
+    """Give a book a picture of its cover; it is made anew, so that nothing but a picture is kept."""
+    book = await _book(page, book_id)
+    query = UploadQuery(kind=Kind.COVER, book_id=book_id)
+    try:
+        await upload_file(page.request, query, page.database, storage, page.settings, who, Response(), page.now)
+    except AppError as error:
+        return page.show("book_form.html", error.status, typed=_typed(book), book=book, version=book.version,
+                         current=None, problem=page.words.refusal(error), errors={})  # fmt: skip
+    return page.go(f"/books/{book_id}", "saved")
 
 
 @router.post("/cataloguing/{book_id}/delete")
