@@ -21,6 +21,14 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
 	@$(BIN)/python -m pytest -p tests.ci -n 4 $(ARGS)  # they wait more than they work
 
+.PHONY: bench
+bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
+	@$(BIN)/python -m benchmarks.circulation $(if $(QUICK),--quick)
+
+.PHONY: soak
+soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
+	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)
+
 .PHONY: check
 check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
 	@$(BIN)/ruff format --check
@@ -52,12 +60,21 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 setup-tests: setup-servers setup-dev ## Install all that the tests need
 
 .PHONY: assets
-assets: setup ## Fetch the scripts of the documentation pages (npm) into app/static/vendor
+assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 	@$(BIN)/python scripts/assets.py
+
+.PHONY: screenshots
+screenshots: setup-tests assets ## Take the pictures of the main pages into docs/images
+	@$(BIN)/python scripts/screenshots.py
 
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
+
+.PHONY: sbom
+sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --of JSON -o build/sbom.json
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays

@@ -14,11 +14,13 @@ from app.charges import models as charges
 from app.copies import models as copies
 from app.core import job_runs
 from app.core.db import Base
+from app.erasure import models as erasure
 from app.idempotency import models as idempotency
 from app.imports import models as imports
 from app.loans import models as loans
 from app.notifications import models as notifications
 from app.policies import models as policies
+from app.uploads import models as uploads
 from app.users import models as users
 
 # Imported so that Base.metadata knows every table.
@@ -30,12 +32,14 @@ FEATURES = (
     branches,
     charges,
     copies,
+    erasure,
     idempotency,
     imports,
     job_runs,
     loans,
     notifications,
     policies,
+    uploads,
     users,
 )
 MIGRATION_LOCK = 7_301_550_612

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "seed": ("app.commands.seed:app", "Fill an empty library with the demonstration books, copies and readers."),
     "job": ("app.commands.job:app", "Run a job now, or see when each last ran and runs next."),
     "scheduler": ("app.commands.scheduler:app", "Run jobs when they are due, in a process of its own."),
+    "erasure": ("app.commands.erasure:app", "Keep erased accounts erased, after a restore."),
     "openapi": ("app.commands.openapi:app", "Write the API's OpenAPI document."),
     "config": ("app.commands.config:app", "Show every setting, its value and where it came from."),
     "doctor": ("app.commands.doctor:app", "Check what the service stands on, and say how to mend what is wrong."),

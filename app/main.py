@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from fastapi.staticfiles import StaticFiles
 
 from app.api import docs
 from app.api.errors import install_error_handlers
@@ -29,8 +28,10 @@ from app.api.v1.endpoints import (
     loans,
     mfa,
     policies,
+    privacy,
     records,
     trail,
+    uploads,
     users,
 )
 from app.core import metrics
@@ -43,9 +44,13 @@ from app.core.logging import configure_logging
 from app.core.mail import Mailer
 from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
+from app.core.storage import Storage
 from app.core.vault import Vault
 from app.core.vitals import Vitals, watched
 from app.jobs import scheduler
+from app.web import errors as error_pages
+from app.web import pages as web
+from app.web.files import VersionedFiles
 
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
 
@@ -61,6 +66,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.vault = Vault(settings)
     api.state.mailer = Mailer(settings)
     api.state.limits = Limits(settings)
+    api.state.storage = Storage(settings)
     api.state.is_draining = is_draining
     api.state.look_out = LookOut(api.state.database, is_draining)
     api.state.vitals = Vitals()
@@ -71,6 +77,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
         endpoints=Endpoints(t for t in templates if t),
         probes=PROBES,
         limiter=RequestLimiter(settings, api.state.limits),
+        error_page=error_pages.shell_page(settings),
     )
 
 
@@ -88,17 +95,18 @@ def build_api(settings: Settings) -> FastAPI:
     )
     api.state.settings = settings
     api.state.has_started = False
-    install_error_handlers(api)
+    install_error_handlers(api, error_pages.answer)
     api.include_router(health.router)
     routers = (
         auth, account, mfa, desk, availability, imports, books, copies, bookings, loans, charges, branches, policies,
-        records, users, trail,
+        records, users, trail, uploads, privacy,
     )  # fmt: skip
     for module in routers:
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)
-        api.mount("/static", StaticFiles(directory=docs.STATIC), name="static")
+    web.install(api)
+    api.mount("/static", VersionedFiles(directory=docs.STATIC), name="static")
     install_openapi(api, settings)
     return api
 

@@ -29,6 +29,11 @@ class Package:
     files: tuple[str, ...]
     """Paths in the archive; each is stored under its last name."""
 
+    @property
+    def folder(self) -> str:
+        """Where it is stored: its name without the owner."""
+        return self.name.rpartition("/")[2]
+
 
 PACKAGES: Final = (
     Package(
@@ -44,6 +49,32 @@ PACKAGES: Final = (
         "M6jWhG1qoBnH6TFmzJnstyCZ87HmOY/UzDm78mHiYihEdlV/YcS9ogOo1NlElnJMeLsyxHFe2yFc4sNjHTrABQ==",
         ("bundles/redoc.standalone.js", "bundles/redoc.standalone.js.LICENSE.txt", "LICENSE"),
     ),
+    # Exactly this release: npm's `latest` is still 2.x, and 4.0.0 let an old answer overwrite a newer one.
+    Package(
+        "htmx.org",
+        "4.0.1",
+        "oF7JgXhDW9UXCy/k1ZYFUQgzu/rm19ORWPSPNL91vPluB2PB9+MV55tyQdH/w7o2EAbTYUG5SDW1R60mdkdqGg==",
+        ("dist/htmx.min.js", "LICENSE"),
+    ),
+    Package(
+        "@fontsource-variable/literata",
+        "5.3.0",
+        "1Jw7xvOcoGyB83lxB2nG4bfNbqtX2/TTbdh9sHAOmU064SvmSdulDtA5RBu5JYWf64fdaKX7xU+z3GO1T2bCHA==",
+        ("files/literata-latin-wght-normal.woff2", "files/literata-cyrillic-wght-normal.woff2", "LICENSE"),
+    ),
+    Package(
+        "@fontsource-variable/golos-text",
+        "5.3.0",
+        "D+Evz5yqXYh6tsalc537FS+cPDWn2FTdO8j/K1ZZuFAvA7ib6WnusTiihciq7mMnm6GBo6XTlh0JXPrhBsam2g==",
+        ("files/golos-text-latin-wght-normal.woff2", "files/golos-text-cyrillic-wght-normal.woff2", "LICENSE"),
+    ),
+    # For the tests of the pages alone.
+    Package(
+        "axe-core",
+        "4.14.1",
+        "FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+        ("axe.min.js", "LICENSE", "LICENSE-3RD-PARTY.txt"),
+    ),
 )
 
 
@@ -52,11 +83,11 @@ class AssetError(Exception):
 
 
 def main() -> None:
-    """Bring app/static/vendor to what PACKAGES says; without it everything but the documentation pages works."""
+    """Bring app/static/vendor to what PACKAGES says; without it the documentation is missing and pages are plainer."""
     missing = [package for package in PACKAGES if not _is_installed(package)]
     if not missing:
         return
-    print("Fetching the scripts of the documentation pages …", flush=True)
+    print("Fetching the pages' scripts and fonts …", flush=True)
     try:
         npm = _npm()
         for package in missing:
@@ -66,7 +97,7 @@ def main() -> None:
 
 
 def _is_installed(package: Package) -> bool:
-    folder = VENDOR / package.name
+    folder = VENDOR / package.folder
     marker = folder / ".installed"
     if not marker.exists() or marker.read_text() != repr(package):
         return False
@@ -93,11 +124,11 @@ def _install(package: Package, npm: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=VENDOR, prefix=".new-") as name:
         folder = Path(name)
         archive = _download(package, npm, folder)
-        fresh = folder / package.name
+        fresh = folder / package.folder
         fresh.mkdir()
         _extract(package, archive, fresh)
         (fresh / ".installed").write_text(repr(package))
-        final = VENDOR / package.name
+        final = VENDOR / package.folder
         if final.exists():
             final.replace(folder / "old")
         fresh.replace(final)

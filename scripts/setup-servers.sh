@@ -41,6 +41,9 @@ has_nginx() { [ -x /usr/sbin/nginx ]; }
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
+# A driver of its own comes from PyPI; a browser doesn't.
+has_chromium() { command -v chromium >/dev/null; }
+
 # What the tests need: a function that says whether it is there, and Debian's package for it.
 needs="
   has_venv      python3-venv
@@ -55,6 +58,7 @@ needs="
   has_nginx_exporter     prometheus-nginx-exporter
   has_blackbox_exporter  prometheus-blackbox-exporter
   has_nginx              nginx-light
+  has_chromium  chromium
 "
 
 missing() {

@@ -1,7 +1,12 @@
-"""A pytest plugin, loaded by `make test`: `--no-skips` turns every skipped test into a failed one."""
+"""A pytest plugin, loaded by `make test`: `--no-skips` turns every skipped test into a failed one.
 
+A connection that is left open shows only when it is collected, tests later; its warning names the test that opened it.
+"""
+
+import os
+from asyncio import selector_events
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -10,6 +15,18 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test counts as failed (CI)")
+
+
+def pytest_configure() -> None:
+    transport: Any = selector_events._SelectorTransport  # type: ignore[attr-defined]  # asyncio's own
+    begin, describe = transport.__init__, transport.__repr__
+
+    def begun(self: Any, *arguments: Any, **named: Any) -> None:
+        self.opened_by = os.environ.get("PYTEST_CURRENT_TEST", "no test")
+        begin(self, *arguments, **named)
+
+    transport.__init__ = begun
+    transport.__repr__ = lambda self: f"{describe(self)} opened by {self.opened_by}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,9 @@
 """A real SMTP server for tests: it keeps what it takes and answers as a test tells it to."""
 
+import asyncio
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -72,3 +73,20 @@ def sending_to(settings: Settings, port: int, /, **changes: Any) -> Settings:
     """Settings of a service that sends its mail to a server on this machine."""
     mail = {"smtp_host": "127.0.0.1", "smtp_port": port, "smtp_tls": "none", "email_from": "desk@library.test"}
     return settings.model_copy(update=mail | {"public_url": "https://library.test"} | changes)
+
+
+@asynccontextmanager
+async def tarpit(*lines: bytes, port: int | None = None) -> AsyncIterator[int]:
+    """A server that answers these lines, one a command, and then keeps silent; gives its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for line in lines:
+            writer.write(line + b"\r\n")
+            await reader.readline()
+        while await reader.read(1000):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port := port or free_port())
+    async with server:
+        yield port

@@ -6,10 +6,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 POSTGRES_USER = "postgres"
@@ -108,11 +110,12 @@ def _run(command: list[str]) -> None:
 class Redis:
     """A Redis server of its own, without persistence."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "") -> None:
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0" if password else f"redis://127.0.0.1:{self.port}/0"
         self._command = [
             "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
+            *(["--requirepass", password] if password else []),
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -133,11 +136,33 @@ class Redis:
 
 
 @contextmanager
-def redis() -> Iterator[Redis]:
+def redis(password: str = "") -> Iterator[Redis]:
     with tempfile.TemporaryDirectory(prefix="library-redis-") as folder:
-        server = Redis(Path(folder))
+        server = Redis(Path(folder), password)
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+@contextmanager
+def s3(bucket: str) -> Iterator[str]:
+    """An S3-compatible server with an empty bucket; gives the STORAGE_URL for it."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, process)
+        connection = HTTPConnection(address)
+        connection.request("PUT", f"/{bucket}")
+        assert connection.getresponse().status == 200
+        connection.close()
+        yield f"s3://testing:testing@{bucket}/files?region=us-east-1&endpoint=http://{address}"
+    finally:
+        process.kill()
+        process.wait()

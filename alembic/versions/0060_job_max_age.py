@@ -1,7 +1,7 @@
 """How old a job's last success may become before somebody should be told.
 
 Revision: 0060
-Revises: 0031
+Revises: 0042
 
 Expand first, contract in a later release: the old code must run against this schema. The environment sets
 lock_timeout; keep statements that lock a table short.
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0060"
-down_revision = "0031"
+down_revision = "0042"
 branch_labels = None
 depends_on = None
 

@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 
 from app.auth.service import Identity, sessions
-from app.core.config import Settings
+from app.core.config import LOOPBACK, Settings
 from app.core.db import Database
 from app.core.errors import Forbidden
 
@@ -42,8 +43,7 @@ async def identify_page(request: Request, settings: Settings, database: Database
     cookie = request.cookies.get(cookie_name(settings))
     if cookie is None:
         return None
-    if request.method not in {"GET", "HEAD"} and not _is_from_our_pages(request, settings):
-        raise CrossSite
+    check_site(request, settings)
     async with database.reading() as session:
         found = await sessions.identify_cookie(session, cookie=cookie, now=now)
     if found is None:
@@ -55,16 +55,27 @@ async def identify_page(request: Request, settings: Settings, database: Database
     return identity
 
 
+def check_site(request: Request, settings: Settings) -> None:
+    """Refuse a change that another site set off, also for those who are not signed in.
+
+    Raises:
+        CrossSite.
+    """
+    if request.method not in {"GET", "HEAD"} and not _is_from_our_pages(request, settings):
+        raise CrossSite
+
+
 def cookie_name(settings: Settings) -> str:
     """With TLS the name itself makes browsers refuse one planted by a neighbouring host (RFC 6265bis, `__Host-`)."""
     return f"__Host-{settings.session_cookie_name}" if is_secure(settings) else settings.session_cookie_name
 
 
 def is_secure(settings: Settings) -> bool:
-    """SESSION_COOKIE_SECURE, or whether the service is reached by TLS."""
+    """SESSION_COOKIE_SECURE, or whether browsers trust the way: TLS, or this machine itself."""
     if settings.session_cookie_secure is not None:
         return settings.session_cookie_secure
-    return settings.address.startswith("https://")
+    address = urlsplit(settings.address)
+    return address.scheme == "https" or address.hostname in LOOPBACK
 
 
 def _is_from_our_pages(request: Request, settings: Settings) -> bool:

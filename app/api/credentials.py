@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import structlog
@@ -22,6 +22,8 @@ from app.users import queries as user_queries
 from app.users.models import User
 
 log = structlog.get_logger()
+
+NOBODY: Final = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,16 @@ SignInDesk = Annotated[Desk, Depends(_desk)]
 async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
     """Exchange address and password for tokens, or for a sign-in that waits for one proof more.
 
+    Raises:
+        WrongCredentials, TooManyLogins.
+    """
+    proved = await prove(data, desk)
+    return proved if isinstance(proved, MfaRequired) else await open_session(proved, desk, has_second_factor=False)
+
+
+async def prove(data: Credentials, desk: Desk) -> User | MfaRequired:
+    """Whose address and password these are, or a sign-in that waits for one proof more.
+
     An unknown or disabled account takes as long and reads the same. After many tries on an account from everywhere a
     right and a wrong password read the same too, and the owner gets a code by mail: nobody can lock him out, and
     nobody learns the password by trying.
@@ -63,7 +75,8 @@ async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
     is_under_attack = await gate.admit_login(desk.limits, email=data.email, host=desk.host)
     async with desk.database.reading() as session:
         found = await user_queries.by_email(session, data.email)
-        is_enrolled = found is not None and await factors.is_enrolled(session, user_id=found.id)
+        # Asked of nobody too: an answer that takes one question more would tell that the account exists.
+        is_enrolled = await factors.is_enrolled(session, user_id=found.id if found else NOBODY)
     fits = await verify_password(data.password, found.password_hash if found else None)
     user = found if found is not None and fits and not found.disabled_at else None
     log.info("password_judged", is_right=user is not None, is_under_attack=is_under_attack, address=desk.host)
@@ -75,11 +88,21 @@ async def sign_in(data: Credentials, desk: Desk) -> TokenPair | MfaRequired:
     await _strengthen(user, data.password, desk.database)
     if is_enrolled:
         return await _wait(user, desk, by_mail=False)
-    return await open_session(user, desk, has_second_factor=False)
+    return user
 
 
 async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
     """Exchange the second proof for tokens.
+
+    Raises:
+        InvalidChallenge, WrongCode, TooManyCodes.
+    """
+    user, is_enrolled = await prove_by_code(token, code, desk)
+    return await open_session(user, desk, has_second_factor=is_enrolled)
+
+
+async def prove_by_code(token: str, code: str, desk: Desk) -> tuple[User, bool]:
+    """Whose second proof this is, and whether it was a second factor rather than a mailed code.
 
     Raises:
         InvalidChallenge, WrongCode, TooManyCodes.
@@ -94,7 +117,7 @@ async def finish_sign_in(token: str, code: str, desk: Desk) -> TokenPair:
         is_enrolled = await factors.is_enrolled(session, user_id=result)
     if user is None or user.disabled_at:
         raise factors.InvalidChallenge
-    return await open_session(user, desk, has_second_factor=is_enrolled)
+    return user, is_enrolled
 
 
 async def open_session(user: User, desk: Desk, *, has_second_factor: bool) -> TokenPair:

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.api.cookies import identify_page
 from app.api.idempotency import claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
@@ -19,6 +20,7 @@ from app.core.limits import Limits
 from app.core.mail import Mailer
 from app.core.pagination import MAX_ID
 from app.core.security import TokenSigner
+from app.core.storage import Storage
 from app.core.versioning import IfMatch
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
@@ -69,6 +71,11 @@ async def limits_of(request: Request) -> Limits:
     return limits
 
 
+async def storage_of(request: Request) -> Storage:
+    storage: Storage = request.app.state.storage
+    return storage
+
+
 async def host_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
@@ -94,17 +101,26 @@ CurrentDatabase = Annotated[Database, Depends(database_of)]
 Signer = Annotated[TokenSigner, Depends(signer_of)]
 Letters = Annotated[Mailer, Depends(mailer_of)]
 CurrentLimits = Annotated[Limits, Depends(limits_of)]
+CurrentStorage = Annotated[Storage, Depends(storage_of)]
 FromHost = Annotated[str, Depends(host_of)]
 FromDevice = Annotated[sessions.Device, Depends(device_of)]
 Now = Annotated[datetime, Depends(clock)]
 
 
 async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)], now: Now) -> Identity | None:
-    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored."""
-    if token is None:
-        return None
-    who = await _identify(request, token, now)
-    request.state.locale = who.locale
+    """The bearer of the token or key, or None without one; one that is not valid is refused, not ignored.
+
+    Outside the API, on pages, a browser's cookie says it instead.
+    """
+    settings: Settings = request.app.state.settings
+    if token is not None:
+        who: Identity | None = await _identify(request, token, now)
+    elif request.url.path.startswith(f"{settings.api_v1_str}/"):
+        who = None
+    else:
+        who = await identify_page(request, settings, request.app.state.database, now)
+    if who is not None:
+        request.state.locale = who.locale
     return who
 
 
@@ -216,6 +232,7 @@ PolicyEditor = Annotated[Identity, Depends(may(Permission.EDIT_POLICIES))]
 MoneyTaker = Annotated[Identity, Depends(may(Permission.TAKE_MONEY))]
 MoneyWaiver = Annotated[Identity, Depends(may(Permission.WAIVE_MONEY))]
 
+AccountEraser = Annotated[Identity, Depends(may(Permission.ERASE_ACCOUNTS))]
 AuditViewer = Annotated[Identity, Depends(may(Permission.SEE_AUDIT))]
 EventFollower = Annotated[Identity, Depends(may(Permission.FOLLOW_EVENTS))]
 DeskStaff = Annotated[Identity, Depends(may(Permission.USE_DESK))]

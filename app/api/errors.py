@@ -1,7 +1,7 @@
 """Errors as problem documents (RFC 9457): the one place where an exception becomes an answer."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import structlog
@@ -100,7 +100,12 @@ def _response(status: int, errors: Sequence[type[AppError]]) -> dict[str, Any]:
     }
 
 
-def install_error_handlers(app: FastAPI) -> None:
+ErrorPage = Callable[[Request, AppError], Awaitable[Response | None]]
+
+
+def install_error_handlers(app: FastAPI, error_page: ErrorPage) -> None:
+    """Answer refusals; `error_page` gives the page for a person who opened one, None for everybody else."""
+    app.state.error_page = error_page
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(BookMerged, _merged)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -115,7 +120,7 @@ async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
     if error.status in {Unauthorized.status, Forbidden.status}:
         log.info("refused", code=error.code, address=request.client.host if request.client else None)
-    return _render(request, error)
+    return await _answer(request, error)
 
 
 async def _merged(request: Request, error: Exception) -> Response:
@@ -123,7 +128,7 @@ async def _merged(request: Request, error: Exception) -> Response:
     assert isinstance(error, BookMerged)
     old = request.path_params.get("book_id")
     if old is None:
-        return _render(request, error)
+        return await _answer(request, error)
     path = request.url.path.replace(f"/books/{old}", f"/books/{error.facts['into']}", 1)
     query = f"?{request.url.query}" if request.url.query else ""
     return Response(status_code=308, headers={"Location": path + query})
@@ -134,8 +139,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     found = error.errors()
     for item in found:
         if item["type"] == "json_invalid":
-            return _render(request, MalformedJson(reason=str(item.get("ctx", {}).get("error", "syntax error"))))
-    return _render(request, ValidationFailed(), errors=[_issue(item) for item in found])
+            return await _answer(request, MalformedJson(reason=str(item.get("ctx", {}).get("error", "syntax error"))))
+    return await _answer(request, ValidationFailed(), errors=[_issue(item) for item in found])
 
 
 def _issue(item: Mapping[str, Any]) -> dict[str, str]:
@@ -151,7 +156,7 @@ async def _http(request: Request, error: Exception) -> Response:
     known: dict[int, type[AppError]] = {400: MalformedBody, 404: NotFound, 405: MethodNotAllowed}
     if error.status_code not in known:
         return await _unexpected(request, error)
-    return _render(request, known[error.status_code](headers=error.headers))
+    return await _answer(request, known[error.status_code](headers=error.headers))
 
 
 async def _database(request: Request, error: Exception) -> Response:
@@ -159,7 +164,7 @@ async def _database(request: Request, error: Exception) -> Response:
     if not _is_transient(error):
         return await _unexpected(request, error)
     log.warning("database_unavailable", reason=type(error.orig).__name__)
-    return _render(request, DatabaseUnavailable())
+    return await _answer(request, DatabaseUnavailable())
 
 
 def _is_transient(error: DBAPIError) -> bool:
@@ -174,12 +179,12 @@ def _is_transient(error: DBAPIError) -> bool:
 
 async def _no_connection(request: Request, error: Exception) -> Response:
     log.warning("database_unavailable", reason=type(error).__name__)
-    return _render(request, DatabaseUnavailable())
+    return await _answer(request, DatabaseUnavailable())
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("unhandled_exception", exc_info=error)
-    return _render(request, AppError())
+    return await _answer(request, AppError())
 
 
 def language_of(request: Request) -> str:
@@ -188,7 +193,11 @@ def language_of(request: Request) -> str:
     return own or chosen(request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", ""))
 
 
-def _render(request: Request, error: AppError, **members: Any) -> Response:
+async def _answer(request: Request, error: AppError, **members: Any) -> Response:
+    """The refusal as a problem; as a page for whoever opened one."""
+    if (page := await request.app.state.error_page(request, error)) is not None:
+        answered: Response = page
+        return answered
     locale = language_of(request)
     document = problem_document(
         error.status,

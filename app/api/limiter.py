@@ -3,6 +3,9 @@
 import hashlib
 from typing import Final
 
+from starlette.requests import cookie_parser
+
+from app.api.cookies import cookie_name
 from app.core.config import Settings
 from app.core.errors import AppError, TooManyRequests
 from app.core.exchange import Exchange, Scope
@@ -24,7 +27,8 @@ class RequestLimiter:
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
         self._limits = limits
-        self._sign_in = f"{settings.api_v1_str}/auth/"
+        self._sign_in = (f"{settings.api_v1_str}/auth/", "/login", "/register", "/forgot")
+        self._cookie = cookie_name(settings)
 
     async def admit(self, exchange: Exchange) -> AppError | None:
         """The refusal, or None; in-process for reads, so that they cost no trip to Redis."""
@@ -46,17 +50,22 @@ class RequestLimiter:
         at_address = self._limits.take_here(ADDRESS, address)
         if not at_address.is_allowed:
             return at_address
-        who = _token(scope) or address
+        who = self._token(scope) or address
         if scope["method"] in SAFE:
             return self._limits.take_here(READS, who)
         if scope["path"].startswith(self._sign_in):
             return await self._limits.take(SIGN_IN, address)
         return await self._limits.take(WRITES, who)
 
+    def _token(self, scope: Scope) -> str | None:
+        """A fingerprint of the credential that came along, so that the buckets hold no secret."""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                return _fingerprint(value)
+            if name == b"cookie" and (session := cookie_parser(value.decode("latin-1")).get(self._cookie)):
+                return _fingerprint(session.encode())
+        return None
 
-def _token(scope: Scope) -> str | None:
-    """A fingerprint of the credential that came along, so that the buckets hold no secret."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return hashlib.blake2b(value, digest_size=16).hexdigest()
-    return None
+
+def _fingerprint(value: bytes) -> str:
+    return hashlib.blake2b(value, digest_size=16).hexdigest()

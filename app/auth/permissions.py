@@ -23,6 +23,7 @@ class Permission(StrEnum):
     SEE_READERS = "readers:see"
     EDIT_READERS = "readers:edit"
     EDIT_STAFF = "staff:edit"
+    ERASE_ACCOUNTS = "accounts:erase"
 
 
 class OwnAccount(StrEnum):

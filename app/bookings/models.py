@@ -71,6 +71,14 @@ class Booking(Base):
         ),
         Index("ix_bookings_reader_id_id", "reader_id", "id"),
         Index("ix_bookings_pickup_branch_id_status", "pickup_branch_id", "status", "id"),
-        Index("ix_bookings_status_pickup_until", "status", "pickup_until"),
-        Index("ix_bookings_book_id", "book_id"),
+        Index("ix_bookings_id_open", "id", postgresql_where=_IS_OPEN, sqlite_where=_IS_OPEN),
+        Index(
+            "ix_bookings_pickup_until_ready", "pickup_until",
+            postgresql_where=text("status = 'ready'"), sqlite_where=text("status = 'ready'"),
+        ),
+        Index(
+            "ix_bookings_suspended_until", "suspended_until", "id",
+            postgresql_where=text("status = 'suspended'"), sqlite_where=text("status = 'suspended'"),
+        ),
+        Index("ix_bookings_book_id_placed_at", "book_id", "placed_at"),
     )  # fmt: skip

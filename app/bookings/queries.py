@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from types import NoneType
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select, tuple_
+from sqlalchemy import Select, and_, func, literal_column, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -15,6 +15,11 @@ from app.copies.models import Copy, CopyStatus
 from app.core.db import database_clock
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 from app.users.models import User
+
+# Words, not parameters: SQLite plans before it knows a parameter, and takes a partial index only for what it can see.
+_WAITING: Final[Any] = literal_column(f"'{BookingStatus.WAITING}'")
+_IS_WAITING: Final = Booking.status == _WAITING
+_IS_OPEN: Final = Booking.status.in_([literal_column(f"'{status}'") for status in OPEN])
 
 
 async def find(session: AsyncSession, booking_id: UUID) -> Booking | None:
@@ -28,9 +33,7 @@ async def locked(session: AsyncSession, booking_id: UUID) -> Booking | None:
 
 async def open_of(session: AsyncSession, *, reader_id: UUID, book_id: int) -> Booking | None:
     """The reader's open booking for the book; there is at most one."""
-    statement = select(Booking).where(
-        Booking.reader_id == reader_id, Booking.book_id == book_id, Booking.status.in_(OPEN)
-    )
+    statement = select(Booking).where(Booking.reader_id == reader_id, Booking.book_id == book_id, _IS_OPEN)
     return await _one(session, statement)
 
 
@@ -38,7 +41,7 @@ async def open_of_books(session: AsyncSession, book_ids: Collection[int]) -> lis
     """All open bookings of some books, locked, the earliest first. The caller has locked the books."""
     statement = (
         select(Booking)
-        .where(Booking.book_id.in_(book_ids), Booking.status.in_(OPEN))
+        .where(Booking.book_id.in_(book_ids), _IS_OPEN)
         .order_by(Booking.placed_at, Booking.id)
         .with_for_update(key_share=True)
     )
@@ -52,7 +55,7 @@ async def promised(session: AsyncSession, copy_id: int) -> Booking | None:
 
 async def has_reached(session: AsyncSession, *, reader_id: UUID, limit: int) -> bool:
     """Whether the reader has `limit` open bookings or more; reads no more rows than that."""
-    some = select(Booking.id).where(Booking.reader_id == reader_id, Booking.status.in_(OPEN)).limit(limit)
+    some = select(Booking.id).where(Booking.reader_id == reader_id, _IS_OPEN).limit(limit)
     return (await session.scalar(select(func.count()).select_from(some.subquery())) or 0) >= limit
 
 
@@ -79,11 +82,12 @@ async def is_wanted(session: AsyncSession, book_id: int) -> bool:
 
 
 async def next_place(session: AsyncSession, book_id: int) -> datetime:
-    """The instant at which a booking takes its place: the database's clock, and after everybody who waits already.
+    """The instant at which a booking takes its place: the database's clock, and after everybody who was there before.
 
     The caller has locked the book, so that no two take one place, and a clock that was set back lets nobody jump.
     """
-    last = select(func.max(Booking.placed_at)).where(Booking.book_id == book_id, Booking.status.in_(OPEN))
+    placed = select(Booking.placed_at).where(Booking.book_id == book_id)
+    last = placed.order_by(Booking.placed_at.desc()).limit(1)
     row = (await session.execute(select(database_clock().label("clock"), last.scalar_subquery().label("last")))).one()
     clock: datetime = row.clock
     return max(clock, row.last + timedelta(microseconds=1)) if row.last else clock
@@ -98,7 +102,7 @@ async def ahead_of(session: AsyncSession, bookings: Collection[Booking]) -> dict
     mine = (Booking.priority, Booking.placed_at, Booking.id)
     before = and_(
         other.book_id == Booking.book_id,
-        other.status == BookingStatus.WAITING,
+        other.status == _WAITING,
         tuple_(other.priority, other.placed_at, other.id) < tuple_(*mine),
     )
     preferred = func.count(other.id).filter(other.priority < Booking.priority)
@@ -115,7 +119,7 @@ async def waiting(session: AsyncSession, book_ids: Collection[int]) -> dict[int,
     """How many wait for each book."""
     statement = (
         select(Booking.book_id, func.count())
-        .where(Booking.book_id.in_(book_ids), Booking.status == BookingStatus.WAITING)
+        .where(Booking.book_id.in_(book_ids), _IS_WAITING)
         .group_by(Booking.book_id)
     )
     return {row[0]: row[1] for row in await session.execute(statement)}
@@ -141,7 +145,8 @@ async def page(
     if reader_id is not None:
         statement = statement.where(Booking.reader_id == reader_id)
     if status is not None:
-        statement = statement.where(Booking.status.in_(OPEN) if status == "open" else Booking.status == status)
+        statement = statement.where(*([_IS_OPEN] if status in {"open", *OPEN} else []))
+        statement = statement.where(*([Booking.status == status] if status != "open" else []))
     if branch_id is not None:
         statement = statement.where(Booking.pickup_branch_id == branch_id)
     if after:
@@ -167,7 +172,7 @@ async def to_pull(
         select(Copy, Booking, User.card_number)
         .join(Booking, Booking.copy_id == Copy.id)
         .join(User, User.id == Booking.reader_id)
-        .where(Copy.at_branch_id == branch_id, Copy.status == CopyStatus.RESERVED)
+        .where(Copy.at_branch_id == branch_id, Copy.status == literal_column(f"'{CopyStatus.RESERVED}'"))
         .order_by(shelf, Copy.id)
         .limit(limit + 1)
     )
@@ -210,7 +215,7 @@ async def overdue_for_pickup(session: AsyncSession, *, now: datetime, limit: int
     """Ready bookings whose time is up, as (booking id, book id)."""
     statement = (
         select(Booking.id, Booking.book_id)
-        .where(Booking.status == BookingStatus.READY, Booking.pickup_until < now)
+        .where(Booking.status == literal_column(f"'{BookingStatus.READY}'"), Booking.pickup_until < now)
         .order_by(Booking.pickup_until)
         .limit(limit)
     )
@@ -221,7 +226,7 @@ async def wanted_beside_free(session: AsyncSession) -> list[int]:
     """The books, by id, for which somebody waits while a copy is free: one that he may not take, or that is his."""
     statement = (
         select(Copy.book_id)
-        .join(Booking, and_(Booking.book_id == Copy.book_id, Booking.status == BookingStatus.WAITING))
+        .join(Booking, and_(Booking.book_id == Copy.book_id, _IS_WAITING))
         .where(Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
         .distinct()
         .order_by(Copy.book_id)
@@ -233,7 +238,7 @@ async def to_resume(session: AsyncSession, *, today: date, limit: int) -> list[U
     """Suspended bookings whose day to wait again has come."""
     statement = (
         select(Booking.id)
-        .where(Booking.status == BookingStatus.SUSPENDED, Booking.suspended_until <= today)
+        .where(Booking.status == literal_column(f"'{BookingStatus.SUSPENDED}'"), Booking.suspended_until <= today)
         .order_by(Booking.suspended_until, Booking.id)
         .limit(limit)
     )
@@ -253,7 +258,7 @@ def _line(book_id: int, borrowers: tuple[Collection[str], bool]) -> Select[Booki
 
 
 def _queue(book_id: int) -> Select[Booking]:
-    return select(Booking).where(Booking.book_id == book_id, Booking.status == BookingStatus.WAITING)
+    return select(Booking).where(Booking.book_id == book_id, _IS_WAITING)
 
 
 async def _one(session: AsyncSession, statement: Select[Booking]) -> Booking | None:

@@ -12,7 +12,7 @@ from functools import partial
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.charges import queries
@@ -184,6 +184,12 @@ async def of_loan(session: AsyncSession, *, loan_id: UUID) -> list[Entry]:
 async def forget_loan(session: AsyncSession, *, loan_id: UUID) -> None:
     """Cut the link between a loan and what was charged for it; the money stays. Idempotent."""
     await session.execute(update(Entry).where(Entry.loan_id == loan_id).values(loan_id=None))
+
+
+async def forget_subject(session: AsyncSession, *, subject: UUID) -> None:
+    """Empty what an erased reader's entries tell besides money: their loans and notes. Idempotent."""
+    told = or_(Entry.loan_id.is_not(None), Entry.note.is_not(None))
+    await session.execute(update(Entry).where(Entry.subject == subject, told).values(loan_id=None, note=None))
 
 
 async def statement(

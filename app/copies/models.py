@@ -62,5 +62,11 @@ class Copy(Base):
         ),
         Index("ix_copies_book_id_status", "book_id", "status"),
         Index("ix_copies_branch_id_status", "branch_id", "status"),
+        Index(
+            "ix_copies_at_branch_id_reserved",
+            "at_branch_id",
+            postgresql_where=text("status = 'reserved'"),
+            sqlite_where=text("status = 'reserved'"),
+        ),
         {"sqlite_autoincrement": True},
     )

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     max_concurrency: int = Field(128, ge=8, le=10_000)
     max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
+    upload_dir: Path | None = None
+    storage_url: SecretStr | None = None
+    allowed_file_types: Words = ("image/jpeg", "image/png", "image/webp", "image/gif", "application/pdf")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
@@ -119,7 +122,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, SecretFilesSource(settings_cls), dotenv_settings
 
     @field_validator(
-        "allowed_hosts", "forwarded_allow_ips", "backend_cors_origins", "mfa_required_roles", mode="before"
+        "allowed_hosts",
+        "forwarded_allow_ips",
+        "backend_cors_origins",
+        "mfa_required_roles",
+        "allowed_file_types",
+        mode="before",
     )
     @classmethod
     def _split_commas(cls, value: object) -> object:
@@ -148,6 +156,14 @@ class Settings(BaseSettings):
     def _redis_is_known(cls, value: SecretStr | None) -> SecretStr | None:
         if value and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
             raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("storage_url")
+    @classmethod
+    def _bucket_is_named(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and (parts.scheme != "s3" or not parts.hostname):
+            raise ValueError("must name a bucket: s3://KEY:SECRET@bucket/prefix?region=…&endpoint=https://…")
         return value
 
     @field_validator("timezone")

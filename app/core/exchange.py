@@ -17,6 +17,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+ErrorPage = Callable[[Scope, AppError, str], tuple[Headers, bytes] | None]
+"""What a person who opened a page sees of a refusal, given the request's id; None for programs."""
 
 log = structlog.get_logger()
 
@@ -54,7 +56,8 @@ class Exchange:
     `headers` are those that the shell adds to the answer, whatever it will be.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, error_page: ErrorPage | None = None) -> None:
+        self._error_page = error_page
         self.started = time.perf_counter()
         self.scope = scope
         # One spelling inside: `/x/` is `/x`, without a redirect.
@@ -72,6 +75,7 @@ class Exchange:
         self.headers: Headers = []
         self.is_receiving = False
         self._idle_seconds: float | None = None
+        self._is_body_complete = False
         self._limit_bytes = MAX_BODY_BYTES
         self._received_bytes = 0
         self._is_started = False
@@ -90,6 +94,9 @@ class Exchange:
         self._idle_seconds = seconds
 
     async def receive(self) -> Message:
+        if self._is_body_complete:
+            # Whoever streams an answer waits here for the client to leave, which may take hours.
+            return await self._receive()
         self.is_receiving = True
         try:
             async with asyncio.timeout(self._idle_seconds):
@@ -97,6 +104,7 @@ class Exchange:
         except TimeoutError:
             raise SlowBody from None
         self.is_receiving = False
+        self._is_body_complete = not message.get("more_body", False)
         self._received_bytes += len(message.get("body", b""))
         if self._is_too_large:
             raise TooLarge(limit_bytes=self._limit_bytes)
@@ -122,12 +130,10 @@ class Exchange:
             log.error("unhandled_exception", exc_info=error)
         if self._is_started:
             return
-        document = problem_document(
-            refusal.status, refusal.code, str(refusal), request_id=self.request_id, **refusal.facts
-        )
-        body = encode_problem(document)
+        page = self._error_page(self.scope, refusal, self.request_id) if self._error_page else None
+        kind, body = page or self._problem(refusal)
         headers = [
-            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+            *kind,
             (b"content-length", str(len(body)).encode()),
             *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
         ]
@@ -135,6 +141,12 @@ class Exchange:
             headers.append((b"connection", b"close"))
         await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
+
+    def _problem(self, refusal: AppError) -> tuple[Headers, bytes]:
+        document = problem_document(
+            refusal.status, refusal.code, str(refusal), request_id=self.request_id, **refusal.facts
+        )
+        return [(b"content-type", PROBLEM_MEDIA_TYPE.encode())], encode_problem(document)
 
     async def _start(self, message: Message) -> None:
         self._is_started = True

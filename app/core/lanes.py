@@ -16,6 +16,8 @@ from app.core.exchange import MAX_BODY_BYTES
 DEADLINE_SECONDS: Final = 8.0
 IDLE_SECONDS: Final = 15.0
 MAX_IMPORTS_AT_ONCE: Final = 8
+# An upload is held in memory whole: so many at once, of MAX_UPLOAD_SIZE each.
+MAX_UPLOADS_AT_ONCE: Final = 16
 # What a multipart form may hold besides the file.
 FORM_BYTES: Final = 64_000
 
@@ -42,7 +44,9 @@ class Lanes:
         root = settings.api_v1_str
         self._general = Lane(settings.max_concurrency)
         sign_in, desk = Lane(settings.max_concurrency), Lane(settings.max_concurrency)
-        transfer = Lane(settings.max_concurrency, deadline_seconds=None, body_bytes=settings.max_upload_size)
+        transfer = Lane(settings.max_concurrency, deadline_seconds=None)
+        upload_bytes = settings.max_upload_size + FORM_BYTES
+        files = Lane(MAX_UPLOADS_AT_ONCE, deadline_seconds=None, body_bytes=upload_bytes)
         import_bytes = settings.max_import_size + FORM_BYTES
         catalogue = Lane(MAX_IMPORTS_AT_ONCE, deadline_seconds=None, body_bytes=import_bytes)
         stream = Lane(settings.max_concurrency * 10, deadline_seconds=None)
@@ -50,14 +54,17 @@ class Lanes:
             f"{root}/books/availability/stream": stream,
             f"{root}/books/export": transfer,
             f"{root}/books/import": catalogue,
+            "/imports": catalogue,
         }
         self._by_resource = {
             f"{root}/auth": sign_in,
             f"{root}/loans": desk,
             f"{root}/returns": desk,
             f"{root}/desk": desk,
-            f"{root}/uploads": transfer,
+            f"{root}/uploads": files,
         }
+        # Pages stand at the root, where the first part of the path is the resource.
+        self._by_page = {"login": sign_in, "desk": desk, "covers": files}
         self._resource_parts = root.count("/") + 2
 
     @contextmanager
@@ -67,7 +74,8 @@ class Lanes:
         Raises:
             Overloaded: it is full.
         """
-        lane = self._by_path.get(path) or self._by_resource.get(self._resource(path), self._general)
+        resource = self._by_resource.get(self._resource(path)) or self._by_page.get(path.split("/", 2)[1])
+        lane = self._by_path.get(path) or resource or self._general
         if lane.busy >= lane.width:
             raise Overloaded
         lane.busy += 1

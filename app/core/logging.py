@@ -55,6 +55,10 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    # They write down values of statements, letters and forms: names and password hashes. Only DEBUG=true shows those.
+    quiet = logging.NOTSET if settings.debug else max(logging.WARNING, root.level)
+    for name in ("aiosqlite", "aiosmtplib", "python_multipart", "sqlalchemy"):
+        logging.getLogger(name).setLevel(quiet)
     # It announces itself twice a run; `library migrate` says what happened.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     # One line a request on the hot path costs a quarter of the throughput (performance.md §1); the shell logs the

@@ -17,7 +17,7 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
-from app.core.exchange import Application, Exchange, Receive, Scope, Send, SlowBody
+from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
 from app.core.lanes import Lane, Lanes
 from app.core.proxies import TrustedProxies
 
@@ -93,6 +93,7 @@ class Shell:
         probes: frozenset[str],
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
+        error_page: ErrorPage | None = None,
     ) -> None:
         self.app = app
         self.hosts = settings.hosts
@@ -103,13 +104,14 @@ class Shell:
         self.probes = probes
         self.limiter = limiter
         self.cache = cache
+        self.error_page = error_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self.error_page)
         endpoint = self.endpoints.match(scope["path"])
         route = metrics.route(method, endpoint)
         route.in_progress.inc()

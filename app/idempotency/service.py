@@ -1,5 +1,6 @@
 """Idempotency-Key: the same key and body never have a second effect, and after a success give the same answer."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -78,6 +79,19 @@ async def keep(session: AsyncSession, *, scope: str, answer: Answer) -> None:
         .values(status=answer.status, headers=answer.headers, body=answer.body)
     )
     await session.execute(statement)
+
+
+async def forget_answers(session: AsyncSession, *, words: Collection[str]) -> None:
+    """Forget answers that hold one of these words, whoever got them; reads all that were kept within 24 hours."""
+    needles = [word.encode() for word in words]
+    statement = select(IdempotencyKey.scope, IdempotencyKey.body).where(IdempotencyKey.body.is_not(None))
+    found = [
+        scope
+        async for scope, body in await session.stream(statement)
+        if body and any(needle in body for needle in needles)
+    ]
+    for scope in found:
+        await session.execute(delete(IdempotencyKey).where(IdempotencyKey.scope == scope))
 
 
 async def purge(session: AsyncSession, *, now: datetime) -> int:

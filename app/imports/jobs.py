@@ -32,6 +32,7 @@ from app.imports.schemas import (
 )
 
 FOLDER: Final = "imports"
+LATEST: Final = 10
 
 
 class ImportNotFound(NotFound):
@@ -92,6 +93,12 @@ async def get(session: AsyncSession, import_id: UUID) -> ImportRead:
     if job is None:
         raise ImportNotFound
     return read(job)
+
+
+async def latest(session: AsyncSession) -> list[ImportRead]:
+    """The last ten imports, the newest first."""
+    statement = select(ImportJob).order_by(ImportJob.id.desc()).limit(LATEST)
+    return [read(job) for job in await session.scalars(statement)]
 
 
 async def verdicts(

@@ -13,7 +13,7 @@ from typing import Final
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.schemas import JsonObject
-from app.jobs import circulation, imports, notices, sessions, stock
+from app.jobs import circulation, files, imports, notices, sessions, stock
 from app.jobs.schedule import Daily, Every, Schedule
 
 Work = Callable[[Database, Settings, datetime], Awaitable[JsonObject]]
@@ -51,6 +51,8 @@ JOBS: Final = {
         Job("count_popularity", Daily(time(3, 0)), circulation.count_popularity, "Count how often each book was lent."),
         Job("purge_history", Daily(time(3, 20)), circulation.purge_history, "Cut readers from what they returned."),
         Job("purge_idempotency", Daily(time(3, 30)), circulation.purge_idempotency, "Forget answers kept for a day."),
+        Job("sweep_uploads", Daily(time(3, 50)), files.sweep_uploads, "Delete stored files that nothing names."),
+        Job("hand_over_erasures", Every(300), files.hand_over_erasures, "Write erased pseudonyms to their ledger."),
         Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),
     )
 }

@@ -43,6 +43,11 @@ async def names(session: AsyncSession, pseudonyms: Collection[UUID]) -> dict[UUI
     return {row.pseudonym: row.full_name for row in found}
 
 
+async def behind(session: AsyncSession, pseudonym: UUID) -> UUID | None:
+    """The account behind a pseudonym; None if it was erased."""
+    return await session.scalar(select(User.id).where(User.pseudonym == pseudonym))
+
+
 async def by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.scalars(select(User).where(User.email == email.casefold()))).one_or_none()
 

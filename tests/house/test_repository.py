@@ -16,7 +16,7 @@ HOSTS = re.compile(
 )
 MACHINE_PATHS = re.compile(r"""(?<![\w.}/-])/(?:work|root|home)/[\w.-]+""")
 TEXT = {".py", ".md", ".txt", ".in", ".toml", ".ini", ".sh", ".yml", ".yaml", ".js", ".json", ".css", ".html", ""}
-FLOORED = re.compile(r"[a-z0-9-]+(?:\[[a-z,]+\])?>=[0-9][0-9.]*")
+FLOORED = re.compile(r"[a-z0-9-]+(?:\[[a-z0-9,]+\])?>=[0-9][0-9.]*")
 
 
 def text_files() -> list[tuple[str, str]]:

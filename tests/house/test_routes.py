@@ -32,6 +32,18 @@ PUBLIC = {
     ("POST", "/api/v1/auth/mfa/login"),
     ("POST", "/api/v1/auth/passkeys/options"),
     ("POST", "/api/v1/auth/passkeys/login"),
+    # The same on pages, and the choices of a device.
+    ("POST", "/login"),
+    ("POST", "/login/code"),
+    ("POST", "/login/passkey/options"),
+    ("POST", "/login/passkey"),
+    ("POST", "/logout"),
+    ("POST", "/register"),
+    ("POST", "/forgot"),
+    ("POST", "/reset"),
+    ("POST", "/verify"),
+    ("POST", "/language"),
+    ("POST", "/light"),
 }
 
 

@@ -1,29 +1,14 @@
 """Planted bugs: each is a mistake somebody could make, and the tests of circulation must notice it."""
 
-import os
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.mutants.planting import Mutant, noticed, plant, stands_once
+
 BOOKINGS, LOANS = "app/bookings/service", "app/loans/service"
 RACES = "tests/integration/races"
-TIMEOUT_SECONDS = 300
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`right` stands once in the file and becomes `wrong`; the tests in `noticed_by` must fail then."""
-
-    file: str
-    right: str
-    wrong: str
-    noticed_by: str = "test_machine.py::test_circulation_agrees_with_its_model[sqlite]"
-
+PLACES = f"{RACES}/test_places.py"
 
 MUTANTS = {
     "the last in the queue is served first": Mutant(
@@ -45,13 +30,13 @@ MUTANTS = {
         f"{BOOKINGS}/place.py",
         "    if copy is None:\n        copy = await _look_again",
         "    if copy == 0:\n        copy = await _look_again",
-        "test_places.py",
+        PLACES,
     ),
     "the reader is not locked": Mutant(
         f"{BOOKINGS}/standing.py",
         "await users.locked(session, reader_id)",
         "await users.find(session, reader_id)",
-        "test_places.py",
+        PLACES,
     ),
     "a promised copy is lent to anybody": Mutant(
         f"{LOANS}/lend.py", 'if "promised_to_another" not in lifted:', 'if "promised_to_another" in lifted:'
@@ -103,19 +88,7 @@ MUTANTS = {
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_tests_of_circulation_notice_a_planted_bug(name: str, tmp_path: Path, postgres_url: str) -> None:
-    for folder in ("app", "alembic", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "vendor"))
-    for file in ("pyproject.toml", "alembic.ini"):
-        shutil.copy(ROOT / file, tmp_path)
     mutant = MUTANTS[name]
-    source = (tmp_path / mutant.file).read_text(encoding="utf-8")
-    assert source.count(mutant.right) == 1, f"{mutant.file} has changed; plant this bug anew"
-    (tmp_path / mutant.file).write_text(source.replace(mutant.right, mutant.wrong), encoding="utf-8")
-    options = ["-x", "-q", "-p", "no:randomly", "--hypothesis-profile", "noticing"]
-    command = [sys.executable, "-m", "pytest", *options, f"{RACES}/{mutant.noticed_by}"]
-    environment = os.environ | {"TEST_POSTGRES_URL": postgres_url, "PYTEST_DEBUG_TEMPROOT": str(tmp_path)}
-    ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
-    )
-    assert ended.returncode == 1, f"nobody noticed that {name}:\n{ended.stdout[-2_000:]}"
-    assert "1 failed" in ended.stdout, f"it broke the tests themselves:\n{ended.stdout[-2_000:]}"
+    assert stands_once(mutant), f"{mutant.file} has changed; plant this bug anew"
+    plant(mutant, tmp_path)
+    assert noticed(mutant, tmp_path, postgres_url, "--hypothesis-profile", "noticing") == "", f"nobody noticed: {name}"

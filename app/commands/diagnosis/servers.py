@@ -17,6 +17,7 @@ from app.core.config import Environment, Settings
 from app.core.db import Database, database_url
 from app.core.mail import Carrier, ServerUnavailable
 from app.core.revision import current, newest
+from app.core.storage import Storage, StorageUnavailable
 
 MIN_POSTGRES: Final = (15,)
 MIN_SQLITE: Final = (3, 40)
@@ -27,7 +28,7 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 async def examine(settings: Settings) -> list[Finding]:
     """Ask each of them; one that the settings don't name is not asked."""
-    return [*await _database(settings), await _cache(settings), await _mail(settings)]
+    return [*await _database(settings), await _cache(settings), await _mail(settings), await _files(settings)]
 
 
 async def _database(settings: Settings) -> list[Finding]:
@@ -163,3 +164,20 @@ async def _mail(settings: Settings) -> Finding:
             " Check SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USER and SMTP_PASSWORD.",
         )
     return Finding("mail", State.OK, f"The mail server at {where} lets us in.")
+
+
+async def _files(settings: Settings) -> Finding:
+    if settings.storage_url is None:
+        folder = settings.upload_dir or settings.data_dir / "uploads"
+        return Finding("files", State.OK, f"Uploads are kept in {folder.absolute()}; STORAGE_URL would take a bucket.")
+    where = masks.url(settings.storage_url.get_secret_value())
+    try:
+        async for _ in Storage(settings).listed("doctor"):
+            break
+    except StorageUnavailable:
+        return Finding(
+            "files",
+            State.ERROR,
+            f"The bucket at {where} can't be used. Check STORAGE_URL, and that its key may list, read and write there.",
+        )
+    return Finding("files", State.OK, f"The bucket at {where} answers.")

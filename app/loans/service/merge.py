@@ -13,6 +13,7 @@ from app.books import service as books
 from app.copies.models import Copy
 from app.loans import queries
 from app.loans.models import Loan
+from app.uploads import service as uploads
 
 
 async def merge(session: AsyncSession, *, source_id: int, target_id: int, context: Context) -> None:
@@ -28,6 +29,7 @@ async def merge(session: AsyncSession, *, source_id: int, target_id: int, contex
     await _drop_doubles(session, source_id, target_id, context)
     for table in (Copy, Booking, Loan):
         await session.execute(update(table).where(table.book_id == source_id).values(book_id=target_id))
+    await uploads.move(session, source_id=source_id, target_id=target_id)
     await books.absorb(session, source=source, target=target, now=context.now)
     change = Change("book_merged", book_id=source_id)
     audit.record(session, change, actor=context.actor, now=context.now, data={"into": target_id})

@@ -97,9 +97,12 @@ async def test_a_mailed_token_expires_and_fits_one_purpose_only(
     await client.post(f"{AUTH}/forgot", json={"email": reader.email})
     token = await post_box.token(reader.email, "A new password")
     assert (await client.post(f"{AUTH}/verify", json={"token": token})).status_code == 400
+    await reader.client.post(f"{AUTH}/verify/mail")
+    address = await post_box.token(reader.email, "Confirm your address")
     async with database.transaction() as session:
         await session.execute(update(MailToken).values(expires_at=datetime.now(UTC)))
     assert (await client.post(f"{AUTH}/reset", json={"token": token, "password": NEW})).status_code == 400
+    assert (await client.post(f"{AUTH}/verify", json={"token": address})).status_code == 400
 
 
 async def test_an_unknown_address_costs_the_same_write(client: httpx2.AsyncClient, database: Database) -> None:

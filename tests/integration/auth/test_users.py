@@ -1,8 +1,10 @@
 """Accounts over HTTP as the desk and the admins keep them."""
 
+from datetime import UTC, datetime
+
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.audit.models import AuditEntry
 from app.core.db import Database
@@ -158,7 +160,7 @@ async def test_the_desk_changes_a_reader_and_a_lost_update_is_refused(
 
 
 async def test_a_disabled_account_is_signed_out_at_once(
-    admin: Person, reader: Person, client: httpx2.AsyncClient
+    admin: Person, reader: Person, client: httpx2.AsyncClient, database: Database
 ) -> None:
     path = f"{USERS}/{await _id(reader)}"
     disabled = await admin.client.patch(path, json={"disabled": True}, headers=ANY)
@@ -167,7 +169,13 @@ async def test_a_disabled_account_is_signed_out_at_once(
     assert (await sign_in(client, reader.email, PASSWORD)).status_code == 401
     assert (await admin.client.patch(path, json={"disabled": False}, headers=ANY)).json()["disabled"] is False
     assert (await reader.client.get("/api/v1/auth/me")).status_code == 401, "the old sessions stay ended"
-    assert (await sign_in(client, reader.email, PASSWORD)).status_code == 200
+    again = await sign_in(client, reader.email, PASSWORD)
+    assert again.status_code == 200
+    # However it came to be disabled, a session that is still there opens nothing.
+    async with database.transaction() as session:
+        await session.execute(update(User).where(User.email == reader.email).values(disabled_at=datetime.now(UTC)))
+    reader.client.headers["Authorization"] = f"Bearer {again.json()['access_token']}"
+    assert (await reader.client.get("/api/v1/auth/me")).status_code == 401
 
 
 async def test_the_last_admin_stays(admin: Person, service: Shell, database: Database) -> None:

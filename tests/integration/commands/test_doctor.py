@@ -35,7 +35,7 @@ def test_a_library_in_order_has_no_error(library: CommandLine, tmp_path: Path) -
     found = findings(library)
     assert set(found) == {
         "settings", "env file", "data folder", "secret key", "storage", "clock", "docs", "database", "migrations",
-        "scheduler", "cache", "mail",
+        "scheduler", "cache", "mail", "files",
     }  # fmt: skip
     unwell = {check for check, told in found.items() if any(state != "ok" for state, _ in told)}
     assert unwell <= {"docs", "storage"}  # the scripts may not be installed, the disk of a test machine may be full
@@ -142,6 +142,14 @@ def test_a_mail_server_that_does_not_answer_is_an_error(bare: CommandLine) -> No
     [(state, detail)] = findings(bare, code=1, **given)["mail"]
     assert state == "error"
     assert "Check SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USER and SMTP_PASSWORD." in detail
+
+
+def test_a_bucket_that_cant_be_used_is_an_error(bare: CommandLine) -> None:
+    given = {"STORAGE_URL": f"s3://key:canary@bucket?endpoint=http://127.0.0.1:{free_port()}"}
+    [(state, detail)] = findings(bare, code=1, **given)["files"]
+    assert state == "error"
+    assert "STORAGE_URL" in detail
+    assert "canary" not in detail
 
 
 def test_jobs_that_nobody_runs_are_told(library: CommandLine) -> None:

@@ -95,10 +95,17 @@ def sample_records(shared: Path) -> Iterator[Record]:
 
 
 async def documents(database: Database) -> dict[str, dict[str, Any]]:
-    statement = select(SourceRecord.control_number, Book.document).join(Book, Book.id == SourceRecord.book_id)
+    statement = select(Book.id, SourceRecord.control_number, Book.document).join(
+        SourceRecord, SourceRecord.book_id == Book.id
+    )
+    found: dict[str, dict[str, Any]] = {}
+    last = 0
     async with database.reading() as session:
-        rows = (await session.execute(statement)).all()
-    return {row.control_number: json.loads(row.document) for row in rows}
+        # Page by page: a statement that takes longer than two seconds is cancelled.
+        while rows := (await session.execute(statement.where(Book.id > last).order_by(Book.id).limit(SLICE))).all():
+            found |= {row.control_number: json.loads(row.document) for row in rows}
+            last = rows[-1].id
+    return found
 
 
 async def books_in(database: Database) -> int:

@@ -2,8 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from ipaddress import ip_address
@@ -21,8 +19,7 @@ from app.core.config import Settings
 from app.core.db import Database
 from app.core.mail import Carrier, Letter, Mailer, ServerUnavailable, Undelivered
 from tests.integration.notifications.outbox import add_notices, add_reader, send, states
-from tests.mailserver import mail_server, sending_to
-from tests.servers import free_port
+from tests.mailserver import mail_server, sending_to, tarpit
 
 pytestmark = pytest.mark.anyio
 
@@ -60,23 +57,6 @@ def message(settings: Settings) -> EmailMessage:
 async def deliver(settings: Settings) -> None:
     async with Carrier(settings) as carrier:
         await carrier.deliver(message(settings))
-
-
-@asynccontextmanager
-async def tarpit(*lines: bytes) -> AsyncIterator[int]:
-    """A server that answers these lines, one a command, and then keeps silent; gives its port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for line in lines:
-            writer.write(line + b"\r\n")
-            await reader.readline()
-        while await reader.read(1000):
-            pass
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", port := free_port())
-    async with server:
-        yield port
 
 
 async def test_a_password_goes_out_only_over_tls_that_is_verified(

@@ -24,6 +24,7 @@ from tests.integration.races.steps import Circulation, branches, indexes
 from tests.integration.races.twin import BOOKS, BRANCHES, READERS
 
 EXAMPLES, STEPS, BUSY_STEPS = 40, 30, 8
+USUAL_STEPS = ["book"] * 3 + ["lend", "return"] * 2 + ["collect", "suspend", "resume", "cancel", "undo"]
 
 seeds = st.integers(0, 1 << 32)
 
@@ -100,9 +101,7 @@ class Library(Circulation):
         """What happens most, as evenly mixed as chance does it, with much that can be done and little that can't."""
         chance = random.Random(seed)
         for _ in range(BUSY_STEPS):
-            step = chance.choice(
-                ["book", "book", "lend", "return", "return", "collect", "suspend", "resume", "cancel", "undo"]
-            )
+            step = chance.choice(USUAL_STEPS)
             index, branch = chance.randrange(10_000), chance.choice(BRANCHES)
             self._do(step, index, branch)
             self.both_are_in_the_same_state()

@@ -43,7 +43,7 @@ from tests.integration.races.shelves import Hold, Item, Refused
 T = TypeVar("T")
 
 BRANCHES = ("main", "river")
-READERS, BOOKS = 4, 3
+READERS, BOOKS = 6, 3
 
 
 class Doubled(Library):
@@ -102,7 +102,7 @@ class Twin(RuleBasedStateMachine):
         await self.library.branch("river")
         await self.library.act(_set_rules)
         self.books = [await self.library.book() for _ in range(BOOKS)]
-        for number in range(BOOKS + 1):
+        for number in range(BOOKS):
             await self.add_copy(number % BOOKS, BRANCHES[number % 2], "book")
             self.model.add(number % BOOKS, BRANCHES[number % 2], is_lendable=True)
 

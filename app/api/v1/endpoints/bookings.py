@@ -12,6 +12,7 @@ from app.api.deps import CurrentDatabase, CurrentSettings, DeskStaff, Now, Readi
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute, digest_of, scope_of
 from app.api.responses import next_link
+from app.api.v1.endpoints.users import look
 from app.auth.permissions import Permission
 from app.auth.service import Identity
 from app.bookings import queries
@@ -39,6 +40,7 @@ from app.idempotency.service import Answer
 from app.loans import service as loans
 from app.policies import service as policies
 from app.users import queries as user_queries
+from app.users import service as users
 
 router = APIRouter(prefix="/bookings", tags=["bookings"], route_class=IdempotentRoute)
 
@@ -51,20 +53,22 @@ PLACING: tuple[type[AppError], ...] = (
 _CHANGE: tuple[type[AppError], ...] = (Unauthorized, bookings.BookingNotFound, bookings.BookingClosed)
 
 
-@router.get("", responses=problems(Unauthorized, Forbidden, bookings.ReaderNotFound, InvalidCursor, StaleCursor))
+@router.get("", responses=problems(Unauthorized, Forbidden, users.UserNotFound, InvalidCursor, StaleCursor))
 async def list_bookings(
     request: Request,
-    session: Reading,
+    session: Writing,
     who: DeskStaff,
     response: Response,
+    now: Now,
     status: StatusFilter | None = None,
     reader_id: UUID | None = None,
     branch: Annotated[str | None, Query(max_length=32)] = None,
     cursor: Annotated[str | None, Query(max_length=1_024)] = None,
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
 ) -> BookingPage:
-    """Bookings for the staff, the newest first; of one reader, status or pickup branch."""
-    del who
+    """Bookings for the staff, the newest first; of one reader (who can see who looked), status or pickup branch."""
+    if reader_id is not None:
+        await look(session, reader_id, who, "bookings", now)
     found, following = await queries.page(
         session, reader_id=reader_id, status=status, branch_id=branch, cursor=cursor, limit=limit
     )

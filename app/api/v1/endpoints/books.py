@@ -66,7 +66,7 @@ async def list_books(request: Request, session: Reading, who: Who, query: Annota
 
     Suppressed ones are for librarians only.
     """
-    page = await queries.page(session, query, where=_conditions(query, who))
+    page = await queries.page(session, query, where=conditions(query, who))
     rows, cursor = page.rows, page.next
     if query.q:
         metrics.searches_total.inc()
@@ -81,7 +81,7 @@ async def list_books(request: Request, session: Reading, who: Who, query: Annota
     return response
 
 
-def _conditions(query: BookQuery, who: Identity | None) -> list[ColumnElement[bool]]:
+def conditions(query: BookQuery, who: Identity | None) -> list[ColumnElement[bool]]:
     """What the query asks of copies, after a look at whether it may be asked at all."""
     if query.suppressed is not None and not (who and who.is_staff):
         raise Forbidden if who else Unauthorized
@@ -118,7 +118,7 @@ async def book_facets(
     session: Reading, who: Who, response: Response, query: Annotated[BookQuery, Query()]
 ) -> BookFacets:
     """What the books found have in common, to narrow the search by; of at most 1,000 of them."""
-    ids = await queries.found_ids(session, query, where=_conditions(query, who))
+    ids = await queries.found_ids(session, query, where=conditions(query, who))
     common = await queries.facets(session, ids)
     by_branch = await copy_queries.by_branch(session, ids)
     names = {branch.id: branch.name for branch in await branches.all_open(session)}

@@ -54,7 +54,7 @@ async def list_my_charges(
     limit: Limit = DEFAULT_LIMIT,
 ) -> Statement:
     """What I owe, and how it came about, the newest first."""
-    found = await _statement(session, who.pseudonym, settings.currency, cursor, limit)
+    found = await statement_of(session, who.pseudonym, settings.currency, cursor, limit)
     response.headers.update(next_link(request, found.next))
     return found
 
@@ -77,7 +77,7 @@ async def list_charges(
         raise users.UserNotFound
     if user.id != who.user_id:
         audit.note_view(session, actor=actor_of(who), subject=user.pseudonym, what="charges", now=now)
-    found = await _statement(session, user.pseudonym, settings.currency, cursor, limit)
+    found = await statement_of(session, user.pseudonym, settings.currency, cursor, limit)
     response.headers.update(next_link(request, found.next))
     return found
 
@@ -190,7 +190,9 @@ def _record(
     )
 
 
-async def _statement(session: AsyncSession, subject: UUID, currency: str, cursor: str | None, limit: int) -> Statement:
+async def statement_of(
+    session: AsyncSession, subject: UUID, currency: str, cursor: str | None, limit: int
+) -> Statement:
     owed = await charges.balance(session, subject=subject)
     found, following = await charges.statement(session, subject=subject, cursor=cursor, limit=limit)
     return Statement(

@@ -48,7 +48,7 @@ async def pull_list(
     branch_id = await desk_branch(session, who, branch)
     rows, following = await queries.to_pull(session, branch_id=branch_id, cursor=cursor, limit=limit)
     response.headers.update(next_link(request, following))
-    return await _shelf_page(session, rows, following)
+    return await shelf_page(session, rows, following)
 
 
 @router.get("/desk/hold-shelf", responses=problems(*_LIST))
@@ -65,7 +65,7 @@ async def hold_shelf(
     branch_id = await desk_branch(session, who, branch)
     rows, following = await queries.on_hold_shelf(session, branch_id=branch_id, cursor=cursor, limit=limit)
     response.headers.update(next_link(request, following))
-    return await _shelf_page(session, rows, following)
+    return await shelf_page(session, rows, following)
 
 
 @router.post(
@@ -123,7 +123,7 @@ async def merge_books(
     await loans.merge(session, source_id=book_id, target_id=data.into, context=context)
 
 
-async def _shelf_page(session: Reading, rows: list[Any], following: str | None) -> ShelfPage:
+async def shelf_page(session: Reading, rows: list[Any], following: str | None) -> ShelfPage:
     titles = await book_queries.titles(session, {booking.book_id for _, booking, _ in rows})
     items = [
         ShelfRow(

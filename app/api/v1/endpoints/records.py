@@ -1,21 +1,18 @@
 """A reader's record over HTTP: his loans and bookings, for himself and for the staff, whose looks he can see."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.circulation import read_bookings, read_loans
 from app.api.deps import Now, ReaderViewer, Reading, SignedIn, Writing
 from app.api.errors import problems
 from app.api.responses import next_link
-from app.api.v1.endpoints.users import note_view, viewer_of
+from app.api.v1.endpoints.users import look
 from app.audit import queries as audit_queries
 from app.audit.schemas import ViewPage, ViewRead
-from app.auth.service import Identity
 from app.bookings import queries as booking_queries
 from app.bookings.schemas import BookingPage, StatusFilter
 from app.core.errors import AppError, Forbidden, Unauthorized
@@ -109,7 +106,7 @@ async def list_loans_of_user(
     limit: Limit = DEFAULT_LIMIT,
 ) -> LoanPage:
     """A reader's loans; he can see who looked."""
-    await _look(session, user_id, who, "loans", now)
+    await look(session, user_id, who, "loans", now)
     found, following = await loan_queries.page(session, reader_id=user_id, status=status, cursor=cursor, limit=limit)
     response.headers.update(next_link(request, following))
     return LoanPage(items=await read_loans(session, found, now=now), next=following)
@@ -128,15 +125,7 @@ async def list_bookings_of_user(
     limit: Limit = DEFAULT_LIMIT,
 ) -> BookingPage:
     """A reader's bookings; he can see who looked."""
-    await _look(session, user_id, who, "bookings", now)
+    await look(session, user_id, who, "bookings", now)
     found, following = await booking_queries.page(session, reader_id=user_id, status=status, cursor=cursor, limit=limit)
     response.headers.update(next_link(request, following))
     return BookingPage(items=await read_bookings(session, found), next=following)
-
-
-async def _look(session: AsyncSession, user_id: UUID, who: Identity, what: str, now: datetime) -> None:
-    """Raise UserNotFound unless this account may be seen; write that it was, unless it is the viewer's own."""
-    user = await user_queries.seen(session, user_id, viewer=viewer_of(who))
-    if user is None:
-        raise users.UserNotFound
-    note_view(session, who, user, what, now)

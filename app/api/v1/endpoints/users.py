@@ -153,3 +153,11 @@ def note_view(session: AsyncSession, who: Identity, user: User, what: str, now: 
     """Write down that somebody looked at an account that is not his own."""
     if user.id != who.user_id:
         audit.note_view(session, actor=actor_of(who), subject=user.pseudonym, what=what, now=now)
+
+
+async def look(session: AsyncSession, user_id: UUID, who: Identity, what: str, now: datetime) -> None:
+    """Raise UserNotFound unless this account may be seen; write that it was, unless it is the viewer's own."""
+    user = await queries.seen(session, user_id, viewer=viewer_of(who))
+    if user is None:
+        raise users.UserNotFound
+    note_view(session, who, user, what, now)

@@ -1,0 +1,48 @@
+"""Planting a bug in a copy of the code and running the tests that must notice it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`right` stands once in the file and becomes `wrong`; the tests in `noticed_by` must fail then."""
+
+    file: str
+    right: str
+    wrong: str
+    noticed_by: str = "tests/integration/races/test_machine.py::test_circulation_agrees_with_its_model[sqlite]"
+
+
+def plant(mutant: Mutant, folder: Path) -> None:
+    """Copy what tests need into a folder, with the bug in it."""
+    for name in ("app", "alembic", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "vendor"))
+    for name in ("pyproject.toml", "alembic.ini"):
+        shutil.copy(ROOT / name, folder)
+    path = folder / mutant.file
+    path.write_text(path.read_text(encoding="utf-8").replace(mutant.right, mutant.wrong), encoding="utf-8")
+
+
+def stands_once(mutant: Mutant) -> bool:
+    """Whether the code is still what the bug was written for."""
+    return (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.right) == 1
+
+
+def noticed(mutant: Mutant, folder: Path, postgres_url: str, *options: str) -> str:
+    """Run the tests on the planted copy; why the bug was not noticed, or nothing."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:randomly", *options, mutant.noticed_by]
+    environment = os.environ | {"TEST_POSTGRES_URL": postgres_url, "PYTEST_DEBUG_TEMPROOT": str(folder)}
+    ended = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+    )
+    if ended.returncode == 1 and "1 failed" in ended.stdout:
+        return ""
+    return f"pytest ended with {ended.returncode}:\n{ended.stdout[-2_000:]}"
