@@ -34,6 +34,7 @@ from app.api.v1.endpoints import (
     uploads,
     users,
 )
+from app.core import metrics
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
@@ -45,6 +46,7 @@ from app.core.middleware import Endpoints, Shell
 from app.core.security import TokenSigner
 from app.core.storage import Storage
 from app.core.vault import Vault
+from app.core.vitals import Vitals, watched
 from app.jobs import scheduler
 from app.web import errors as error_pages
 from app.web import pages as web
@@ -67,6 +69,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.storage = Storage(settings)
     api.state.is_draining = is_draining
     api.state.look_out = LookOut(api.state.database, is_draining)
+    api.state.vitals = Vitals()
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(
         api,
@@ -110,7 +113,11 @@ def build_api(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
-    async with scheduler.beside(api.state.database, api.state.settings):
+    metrics.db_connections_limit.set(api.state.database.connections_limit)
+    async with (
+        watched(api.state.vitals, api.state.settings),
+        scheduler.beside(api.state.database, api.state.settings),
+    ):
         api.state.has_started = True
         yield
     await api.state.look_out.close()

@@ -28,6 +28,16 @@ has_postgres() {
 
 has_redis() { command -v redis-server >/dev/null; }
 
+# What watches the service, and what it asks; the shipped alerts are tried in them.
+has_prometheus() { command -v prometheus promtool >/dev/null; }
+has_alertmanager() { command -v prometheus-alertmanager >/dev/null; }
+has_node_exporter() { command -v prometheus-node-exporter >/dev/null; }
+has_postgres_exporter() { command -v prometheus-postgres-exporter >/dev/null; }
+has_redis_exporter() { command -v prometheus-redis-exporter >/dev/null; }
+has_nginx_exporter() { command -v prometheus-nginx-exporter >/dev/null; }
+has_blackbox_exporter() { command -v prometheus-blackbox-exporter >/dev/null; }
+has_nginx() { [ -x /usr/sbin/nginx ]; }
+
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
@@ -49,6 +59,14 @@ needs="
   has_postgres  postgresql
   has_redis     redis-server
   has_curl      curl
+  has_prometheus         prometheus
+  has_alertmanager       prometheus-alertmanager
+  has_node_exporter      prometheus-node-exporter
+  has_postgres_exporter  prometheus-postgres-exporter
+  has_redis_exporter     prometheus-redis-exporter
+  has_nginx_exporter     prometheus-nginx-exporter
+  has_blackbox_exporter  prometheus-blackbox-exporter
+  has_nginx              nginx-light
   has_chromium  chromium
 "
 

@@ -8,6 +8,7 @@ records what happened.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -18,6 +19,8 @@ from app.charges import queries
 from app.charges.models import Entry, Kind, Reason
 from app.charges.queries import End, Standing
 from app.charges.schemas import EntryRead
+from app.core import metrics
+from app.core.db import on_commit
 from app.core.errors import Conflict, Unprocessable
 from app.core.schemas import Money
 
@@ -281,4 +284,5 @@ async def _append(
         entry.id, entry.subject, entry.number, entry.balance_minor = uuid_utils.uuid7(), subject, number, owed
         entry.created_at, entry.actor = now, actor
         session.add(entry)
+        on_commit(session, partial(metrics.ledger_minor_total.labels(entry.kind).inc, entry.amount_minor))
     await session.flush()

@@ -2,10 +2,10 @@
 
 import difflib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import typer
@@ -65,6 +65,38 @@ def run(
             typer.echo(f"It did not do all its work: {report.error}.", err=True)
     if report.error:
         raise typer.Exit(1)
+
+
+@app.command()
+def note(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="backup, restore_test, …", show_default=False)],
+    *,
+    seconds: Annotated[float, typer.Option(min=0, metavar="N", help="How long it took.")],
+    max_age_hours: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Tell somebody if no later run succeeds.")
+    ] = 25,
+    error: Annotated[str, typer.Option(metavar="SENTENCE", help="Why it failed; without it, it succeeded.")] = "",
+) -> None:
+    """Note how a run of something outside the library ended: /metrics shows it, and somebody hears of a missed one.
+
+    \b
+    Examples:
+      library job note backup --seconds 42
+      library job note restore_test --seconds 60 --error "the hash differs" --max-age-hours 170
+    """
+    if name in JOBS:
+        raise typer.BadParameter(f"{name} is a job of the library, which notes its own runs", param_hint="NAME")
+
+    async def work(database: Database) -> None:
+        async with database.transaction() as session:
+            now, holder = await job_runs.clock(session), uuid4()
+            await job_runs.start(session, name=name, holder=holder, now=now, max_age_seconds=max_age_hours * 3_600)
+            await job_runs.finish(
+                session, name=name, holder=holder, now=now, duration_seconds=seconds, result={}, error=error or None
+            )
+
+    opened.run(load_settings(), work)
+    typer.echo(f"{name}: noted")
 
 
 @app.command("list")
@@ -127,5 +159,6 @@ def _shown(stamp: str | None) -> str:
     return stamp.replace("T", " ").rstrip("Z") if stamp else "never"
 
 
-def _counted(result: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in result.items()) or "nothing to do"
+def _counted(result: JsonObject) -> str:
+    counts = result.get("stock", result)
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing to do"

@@ -168,6 +168,7 @@ class Database:
             self._writer = self._reader = _postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
         for engine in {self._writer, self._reader}:
             metrics.observe_engine(engine.sync_engine)
+        self.connections_limit = 1 + SQLITE_READERS if self.is_sqlite else POSTGRES_CONNECTIONS
         self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
         self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
 

@@ -18,6 +18,7 @@ LEASE: Final = timedelta(seconds=60)
 
 class JobRun(Base):
     """The last run of one job. `totals` adds up the numbers of all results; `lease_until` is set while it runs.
+    A last success older than `max_age_seconds` means that the job is missed.
 
     Whatever writes it (scheduler, cron, a backup script) needs no port of its own: the service exports the table.
     """
@@ -34,6 +35,7 @@ class JobRun(Base):
     last_error: Mapped[str | None] = mapped_column(Text)
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     lease_holder: Mapped[UUID | None] = mapped_column(Uuid)
+    max_age_seconds: Mapped[int | None]
 
     def is_held(self, now: datetime) -> bool:
         """Whether somebody runs the job now, or did less than a lease ago."""
@@ -49,12 +51,14 @@ async def last_runs(session: AsyncSession) -> dict[str, JobRun]:
     return {run.name: run for run in await session.scalars(select(JobRun))}
 
 
-async def start(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
+async def start(session: AsyncSession, *, name: str, holder: UUID, now: datetime, max_age_seconds: int) -> None:
     """Note that a run begins, whoever else may be running the job."""
-    await _start(session, name, holder, now, only_if=true())
+    await _start(session, name, holder, now, max_age_seconds, only_if=true())
 
 
-async def claim(session: AsyncSession, *, name: str, seen: JobRun | None, holder: UUID, now: datetime) -> bool:
+async def claim(
+    session: AsyncSession, *, name: str, seen: JobRun | None, holder: UUID, now: datetime, max_age_seconds: int
+) -> bool:
     """Begin a run unless the job is being run now, or has begun or ended a run since it was `seen`.
 
     Of any number of callers that saw the same, one gets True. Who saw a run under way must not take it for
@@ -69,7 +73,7 @@ async def claim(session: AsyncSession, *, name: str, seen: JobRun | None, holder
         JobRun.lease_until <= now,
         JobRun.lease_until > now + LEASE,  # left by a clock that was ahead
     )
-    return await _start(session, name, holder, now, only_if=unchanged & is_free)
+    return await _start(session, name, holder, now, max_age_seconds, only_if=unchanged & is_free)
 
 
 async def renew(session: AsyncSession, *, name: str, holder: UUID, now: datetime) -> None:
@@ -113,9 +117,20 @@ async def finish(
 
 
 async def _start(
-    session: AsyncSession, name: str, holder: UUID, now: datetime, *, only_if: ColumnElement[bool]
+    session: AsyncSession,
+    name: str,
+    holder: UUID,
+    now: datetime,
+    max_age_seconds: int,
+    *,
+    only_if: ColumnElement[bool],
 ) -> bool:
-    running = {"last_started_at": now, "lease_until": now + LEASE, "lease_holder": holder}
+    running = {
+        "last_started_at": now,
+        "lease_until": now + LEASE,
+        "lease_holder": holder,
+        "max_age_seconds": max_age_seconds,
+    }
     statement = (
         # The dialects spell this clause the same; only SQLAlchemy keeps it in two places.
         insert(JobRun)

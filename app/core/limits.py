@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.core import metrics
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
 
@@ -117,8 +118,10 @@ class Limits:
             )
         except (RedisError, OSError) as error:
             self._redis_down_until = self._clock() + REDIS_PAUSE_SECONDS
+            metrics.breaker_open.labels("redis").set(1)
             log.warning("limits_without_redis", reason=type(error).__name__, pause_seconds=REDIS_PAUSE_SECONDS)
             return self.take_here(limit, name, cost)
+        metrics.breaker_open.labels("redis").set(0)
         return Taken(limit, is_allowed=bool(is_allowed), fill_seconds=float(fill))
 
     async def give_back(self, limit: Limit, name: str, cost: int = 1) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from app.core import metrics
 from app.core.config import Settings
 
 # Failures are written as plain tracebacks. structlog's own choice for people shows the values of all variables too,
@@ -46,6 +47,7 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_count)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel("DEBUG" if settings.debug else settings.log_level)
@@ -62,3 +64,8 @@ def configure_logging(settings: Settings, *, stream: TextIO | None = None) -> No
     # One line a request on the hot path costs a quarter of the throughput (performance.md §1); the shell logs the
     # slow and the failed.
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def _count(record: logging.LogRecord) -> bool:
+    metrics.log_lines(record.levelname.lower()).inc()
+    return True

@@ -113,18 +113,17 @@ class Shell:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
         exchange = Exchange(scope, receive, send, self.error_page)
         endpoint = self.endpoints.match(scope["path"])
-        in_progress = metrics.http_requests_in_progress.labels(method, endpoint)
-        in_progress.inc()
+        route = metrics.route(method, endpoint)
+        route.in_progress.inc()
         structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
         try:
             await self._serve(exchange)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
             await exchange.fail(error)
         finally:
-            in_progress.dec()
+            route.in_progress.dec()
             seconds = time.perf_counter() - exchange.started
-            metrics.http_requests_total.labels(method, endpoint, str(exchange.status)).inc()
-            metrics.http_request_duration_seconds.labels(method, endpoint).observe(seconds)
+            route.answered(exchange.status, seconds)
             if seconds > SLOW_SECONDS or exchange.status >= 500:  # noqa: PLR2004  # the server's own failures
                 log.warning(
                     "request", method=method, endpoint=endpoint, status=exchange.status, seconds=round(seconds, 3)

@@ -13,7 +13,7 @@ from typing import Final
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.schemas import JsonObject
-from app.jobs import circulation, files, imports, notices, sessions
+from app.jobs import circulation, files, imports, notices, sessions, stock
 from app.jobs.schedule import Daily, Every, Schedule
 
 Work = Callable[[Database, Settings, datetime], Awaitable[JsonObject]]
@@ -31,12 +31,18 @@ class Job:
     summary: str
     max_seconds: int = MAX_SECONDS
 
+    @property
+    def max_age_seconds(self) -> int:
+        """How old its last success may become before somebody should be told: a run may take its time, or fail once."""
+        return self.schedule.period_seconds + 2 * MAX_SECONDS
+
 
 JOBS: Final = {
     job.name: job
     for job in (
         Job("send_notices", Every(30), notices.send, "Send readers what they are to be told."),
         Job("run_imports", Every(5), imports.run, "Take in the catalogue files that were uploaded."),
+        Job("take_stock", Every(30), stock.take, "Count for the graphs what is lent, booked and waiting."),
         Job("expire_holds", Every(300), circulation.expire_holds, "Pass on copies that were not collected in time."),
         Job("resume_bookings", Every(900), circulation.resume_bookings, "Put suspended bookings back in line."),
         Job("hand_out", Every(900), circulation.hand_out, "Give free copies to whoever waits for them."),

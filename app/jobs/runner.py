@@ -60,7 +60,7 @@ async def run(database: Database, settings: Settings, job: Job) -> Report:
     holder = uuid4()
     async with database.transaction() as session:
         now = await job_runs.clock(session)
-        await job_runs.start(session, name=job.name, holder=holder, now=now)
+        await job_runs.start(session, name=job.name, holder=holder, now=now, max_age_seconds=job.max_age_seconds)
     return await _perform(database, settings, job, holder, now)
 
 
@@ -69,8 +69,11 @@ async def run_if_unclaimed(database: Database, settings: Settings, job: Job, *, 
     holder = uuid4()
     async with database.transaction() as session:
         now = await job_runs.clock(session)
-        if not await job_runs.claim(session, name=job.name, seen=seen, holder=holder, now=now):
-            return None
+        is_ours = await job_runs.claim(
+            session, name=job.name, seen=seen, holder=holder, now=now, max_age_seconds=job.max_age_seconds
+        )
+    if not is_ours:
+        return None
     return await _perform(database, settings, job, holder, now)
 
 

@@ -7,7 +7,10 @@ from zoneinfo import ZoneInfo
 
 
 class Schedule(Protocol):
-    """`str()` of it is what people read."""
+    """`str()` of it is what people read; `period_seconds` is the longest time between two starts."""
+
+    @property
+    def period_seconds(self) -> int: ...
 
     def after(self, moment: datetime, zone: ZoneInfo) -> datetime:
         """The first time after `moment`; what was missed before that is missed once."""
@@ -18,6 +21,10 @@ class Every:
     """So long after the last start."""
 
     seconds: int
+
+    @property
+    def period_seconds(self) -> int:
+        return self.seconds
 
     def after(self, moment: datetime, zone: ZoneInfo) -> datetime:
         del zone
@@ -33,6 +40,10 @@ class Daily:
     """At a local time; on a day whose clocks skip it, as much later as they were moved."""
 
     at: time
+
+    @property
+    def period_seconds(self) -> int:
+        return 25 * 3_600  # the day on which the clocks go back
 
     def after(self, moment: datetime, zone: ZoneInfo) -> datetime:
         day = moment.astimezone(zone).date()

@@ -87,7 +87,8 @@ async def _run(database: Database, settings: Settings, job: Job, seen: job_runs.
     except Exception as error:  # noqa: BLE001  # the database went away; the next look finds the job due again
         log.warning("job_interrupted", job=job.name, reason=type(error).__name__)
         return
-    if report is not None and (report.error or any(report.result.values())):
+    # A stock that was taken is no work done.
+    if report is not None and (report.error or any(v for k, v in report.result.items() if k != "stock")):
         log.info("job_ran", job=job.name, seconds=report.duration_seconds, error=report.error, **report.result)
 
 

@@ -21,6 +21,6 @@ def bars(values: Sequence[int], summary: str) -> Markup:
         for index, value in enumerate(values)
     )
     return Markup(
-        '<svg viewBox="0 0 {w} {h}" role="img" aria-label="{summary}">{drawn}'
+        '<svg viewBox="0 0 {w} {h}" preserveAspectRatio="none" role="img" aria-label="{summary}">{drawn}'
         '<line class="base" x1="0" x2="{w}" y1="{h}" y2="{h}"/></svg>'
     ).format(w=WIDTH, h=HEIGHT, summary=summary, drawn=drawn)

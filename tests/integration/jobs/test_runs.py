@@ -89,7 +89,7 @@ async def test_of_ten_claims_that_saw_the_same_one_succeeds(database: Database) 
     async def claim(seen: JobRun | None) -> bool:
         async with database.transaction() as session:
             now = await job_runs.clock(session)
-            return await job_runs.claim(session, name="job", seen=seen, holder=uuid4(), now=now)
+            return await job_runs.claim(session, name="job", seen=seen, holder=uuid4(), now=now, max_age_seconds=60)
 
     assert sorted(await asyncio.gather(*(claim(None) for _ in range(10)))) == [False] * 9 + [True]
     seen = await last_run(database)
@@ -117,7 +117,8 @@ async def test_what_a_killed_process_left_is_taken_up_when_its_lease_is_over(
     calls: list[datetime] = []
     job = Job("job", HOUR, counting(calls), "Counts.")
     async with database.transaction() as session:
-        await job_runs.start(session, name="job", holder=uuid4(), now=await job_runs.clock(session))
+        now = await job_runs.clock(session)
+        await job_runs.start(session, name="job", holder=uuid4(), now=now, max_age_seconds=60)
     await keep_for([database], settings, job, 0.5)
     assert calls == [], "its holder may still live"
     await plant(database, lease_until=datetime.now(UTC) - timedelta(seconds=1))

@@ -44,6 +44,7 @@ from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
 from app.copies.schemas import CopyCreate, CopyPage, CopyRead
+from app.core import metrics
 from app.core.errors import AppError, Forbidden, PreconditionRequired, Unauthorized
 from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
 from app.core.versioning import VersionChanged, etag
@@ -67,6 +68,8 @@ async def list_books(request: Request, session: Reading, who: Who, query: Annota
     """
     page = await queries.page(session, query, where=conditions(query, who))
     rows, cursor = page.rows, page.next
+    if query.q:
+        metrics.searches_total.inc()
     live = query.include == "availability"
     counts = await live_counts(session, [row.id for row in rows]) if live and rows else {}
     items = ",".join(row.json(availability=counts[row.id].model_dump_json()) if live else row.json() for row in rows)

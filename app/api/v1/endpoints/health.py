@@ -17,6 +17,7 @@ from app.auth.permissions import Permission
 from app.core import job_runs, metrics
 from app.core.config import Settings
 from app.core.errors import Forbidden, NotFound
+from app.core.figures import Build, Jobs, Machine
 from app.core.job_runs import JobRun
 from app.core.revision import is_pending
 
@@ -102,18 +103,17 @@ async def prometheus(request: Request, settings: CurrentSettings) -> Response:
     """Prometheus' text format, for scrapers on this machine or its private network, or with METRICS_TOKEN."""
     if not settings.metrics_enabled or not _is_operator(request, settings, private=True):
         raise NotFound
-    return Response(
-        await asyncio.to_thread(metrics.exposition, await _job_runs(request)), media_type=metrics.MEDIA_TYPE
-    )
+    figures = (Jobs(await _job_runs(request)), Machine(request.app.state.vitals), Build(settings))
+    return Response(await asyncio.to_thread(metrics.exposition, figures), media_type=metrics.MEDIA_TYPE)
 
 
-async def _job_runs(request: Request) -> Collection[JobRun]:
+async def _job_runs(request: Request) -> Collection[JobRun] | None:
     """None without the database: the metrics of the process itself still count."""
     try:
         async with asyncio.timeout(SCRAPE_TIMEOUT_SECONDS), request.app.state.database.reading() as session:
             return (await job_runs.last_runs(session)).values()
     except Exception:  # noqa: BLE001  # whatever a database throws
-        return ()
+        return None
 
 
 async def _database_errors(request: Request) -> list[str]:

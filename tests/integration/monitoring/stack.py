@@ -1,0 +1,134 @@
+"""The service with what watches it, from the shipped files: real Prometheus, Alertmanager and exporters.
+
+Two things are changed in the files, and nothing else: the addresses of `hosts` (a service's name in Compose becomes a
+port of this machine), and time, which runs `FASTER` times as fast: minutes are written as seconds, hours as minutes.
+"""
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import yaml
+
+from tests.servers import free_port, wait_for
+
+ROOT = Path(__file__).resolve().parents[3]
+SHIPPED = ("prometheus/prometheus.yml", "prometheus/alerts.yml", "alertmanager/alertmanager.yml")
+FASTER = {"m": "s", "h": "m", "d": "h"}
+DURATION = re.compile(r"(?<=[\[ ])(\d+)([mhd])(?=[\]\s])")
+
+
+class Pager:
+    """The receiver of the alerts: remembers which fired and which were resolved."""
+
+    def __init__(self) -> None:
+        self.fired: set[str] = set()
+        self.resolved: set[str] = set()
+        pager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                for alert in yaml.safe_load(body)["alerts"]:
+                    told = pager.fired if alert["status"] == "firing" else pager.resolved
+                    told.add(alert["labels"]["alertname"])
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                del args
+
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+
+    @contextmanager
+    def answering(self) -> Iterator["Pager"]:
+        thread = threading.Thread(target=self._server.serve_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+class Prometheus:
+    """Prometheus' answers."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        answer = httpx2.post(f"{self._url}/query", data={"query": expression}, timeout=10).json()
+        assert answer["status"] == "success", (expression, answer)
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def value(self, expression: str) -> float:
+        return float(self.query(expression)[0]["value"][1])
+
+    def firing(self) -> set[str]:
+        return {alert["metric"]["alertname"] for alert in self.query('ALERTS{alertstate="firing"}')}
+
+
+def shipped(folder: Path, hosts: Mapping[str, int]) -> None:
+    """Put the shipped files into `folder`, with this machine's ports and the faster clock."""
+    for name in SHIPPED:
+        text = (ROOT / name).read_text(encoding="utf-8")
+        text = text.replace("_interval: 15s", "_interval: 1s").replace("_timeout: 5s", "_timeout: 1s")
+        text = DURATION.sub(lambda match: f"{match[1]}{FASTER[match[2]]}", text)
+        text = re.sub(r"group_wait: \S+", "group_wait: 1s", text)
+        for host, port in hosts.items():
+            text = text.replace(host, f"127.0.0.1:{port}")
+        (folder / Path(name).name).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def processes(folder: Path, commands: Mapping[str, tuple[list[str], int, dict[str, str]]]) -> Iterator[None]:
+    """Start each command, wait for its port, and stop all of them at the end."""
+    with ExitStack() as stack:
+        for name, (command, port, variables) in commands.items():
+            log = stack.enter_context((folder / f"{name}.log").open("wb"))
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={"PATH": "/usr/bin:/usr/sbin:/bin"} | variables,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            wait_for(port, process)
+        yield
+
+
+def nginx_files(folder: Path, port: int, tls_port: int) -> None:
+    """A small nginx for its exporter and for the certificate: the shipped one has its own tests."""
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", "/CN=localhost",
+            "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (folder / "nginx.conf").write_text(
+        f"""daemon off; pid {folder}/nginx.pid; error_log stderr;
+        events {{}}
+        http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+          uwsgi_temp_path {folder}; scgi_temp_path {folder};
+          server {{ listen 127.0.0.1:{port}; location /stub_status {{ stub_status; }} }}
+          server {{ listen 127.0.0.1:{tls_port} ssl; ssl_certificate {folder}/cert.pem;
+            ssl_certificate_key {folder}/key.pem; }} }}""",
+        encoding="utf-8",
+    )
+
+
+def ports(*names: str) -> dict[str, int]:
+    return {name: free_port() for name in names}
