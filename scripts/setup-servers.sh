@@ -41,7 +41,6 @@ has_nginx() { [ -x /usr/sbin/nginx ]; }
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
-has_nginx() { command -v nginx >/dev/null; }
 has_pgbouncer() { command -v pgbouncer >/dev/null; }
 has_dnsmasq() { command -v dnsmasq >/dev/null; }
 has_buildah() { command -v buildah >/dev/null; }
@@ -72,7 +71,6 @@ needs="
 
 if [ "${1:-}" = --stack ]; then
   needs+="
-  has_nginx      nginx-light
   has_pgbouncer  pgbouncer
   has_dnsmasq    dnsmasq-base
   has_buildah    buildah
