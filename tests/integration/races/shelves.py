@@ -198,6 +198,7 @@ class Shelves:
             self.letters.add(("booking_ready", hold.number))
             return
         hold.status = "allocated"
+        self.letters.discard(("booking_ready", hold.number))
         self.events.append("booking_allocated")
         if in_hand:
             item.status, item.to = "in_transit", hold.pickup
