@@ -32,10 +32,7 @@ def _request(settings: Settings, method: str, cookie: str | None, **headers: str
     ],
 )
 async def test_the_cookie_is_out_of_reach_for_scripts_and_neighbours(
-    settings: Settings,
-    address: str,
-    is_secure: bool | None,
-    expected: list[str],  # noqa: FBT001  # a parameter of the test
+    settings: Settings, address: str, expected: list[str], *, is_secure: bool | None
 ) -> None:
     response = Response()
     cookies.set_session_cookie(
