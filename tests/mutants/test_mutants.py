@@ -18,7 +18,7 @@ MUTANTS = {
     ),
     "suspended bookings are served": Mutant(
         "app/bookings/queries.py",
-        "return select(Booking).where(Booking.book_id == book_id, Booking.status == BookingStatus.WAITING)",
+        "return select(Booking).where(Booking.book_id == book_id, _IS_WAITING)",
         "return select(Booking).where(Booking.book_id == book_id, Booking.status.in_(['waiting', 'suspended']))",
     ),
     "a change of a booking leaves no event": Mutant(
