@@ -19,7 +19,11 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci -n 4 $(ARGS)  # they wait more than they work
+	@$(BIN)/python -m pytest -p tests.ci -n 4 --ignore tests/integration/stack $(ARGS)  # they wait more than they work
+
+.PHONY: stack-test
+stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
+	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
 
 .PHONY: bench
 bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
@@ -36,7 +40,7 @@ check: setup-dev ## Check style, types, import contracts, dependencies, locks an
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/deptry .
-	@$(BIN)/shellcheck scripts/*.sh .ci/run
+	@$(BIN)/shellcheck scripts/*.sh postgres/*.sh .ci/run
 	@$(BIN)/python scripts/check_locks.py
 
 .PHONY: format
@@ -58,6 +62,18 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 
 .PHONY: setup-tests
 setup-tests: setup-servers setup-dev ## Install all that the tests need
+
+.PHONY: setup-stack
+setup-stack: ## Install what `make stack-test` needs besides (root or sudo)
+	@scripts/setup-servers.sh --stack
+
+.PHONY: image
+image: ## Build the image with docker, podman or buildah; TAG=… BASE=…
+	@scripts/image.sh $(or $(TAG),localhost/library:latest) $(BASE)
+
+.PHONY: env
+env: ## Write .env, env/library.env and secrets/ for Compose; ENVIRONMENT=production PUBLIC_URL=https://…
+	@python3 scripts/make_env.py --environment $(or $(ENVIRONMENT),production) $(if $(PUBLIC_URL),--public-url $(PUBLIC_URL))
 
 .PHONY: assets
 assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor

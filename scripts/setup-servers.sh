@@ -41,6 +41,14 @@ has_nginx() { [ -x /usr/sbin/nginx ]; }
 # The README's first steps are run as they stand there.
 has_curl() { command -v curl >/dev/null; }
 
+has_pgbouncer() { command -v pgbouncer >/dev/null; }
+has_dnsmasq() { command -v dnsmasq >/dev/null; }
+has_buildah() { command -v buildah >/dev/null; }
+has_mmdebstrap() { command -v mmdebstrap >/dev/null; }
+has_ip() { command -v ip >/dev/null; }
+has_openssl() { command -v openssl >/dev/null; }
+has_wrk() { command -v wrk >/dev/null; }
+
 # A driver of its own comes from PyPI; a browser doesn't.
 has_chromium() { command -v chromium >/dev/null; }
 
@@ -60,6 +68,18 @@ needs="
   has_nginx              nginx-light
   has_chromium  chromium
 "
+
+if [ "${1:-}" = --stack ]; then
+  needs+="
+  has_pgbouncer  pgbouncer
+  has_dnsmasq    dnsmasq-base
+  has_buildah    buildah
+  has_mmdebstrap mmdebstrap
+  has_ip         iproute2
+  has_openssl    openssl
+  has_wrk        wrk
+"
+fi
 
 missing() {
   local is_there package

@@ -74,7 +74,7 @@ class Lanes:
         Raises:
             Overloaded: it is full.
         """
-        resource = self._by_resource.get(self._resource(path)) or self._by_page.get(path.split("/", 2)[1])
+        resource = self._by_resource.get(self._resource(path)) or self._by_page.get(path.lstrip("/").partition("/")[0])
         lane = self._by_path.get(path) or resource or self._general
         if lane.busy >= lane.width:
             raise Overloaded

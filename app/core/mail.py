@@ -137,6 +137,9 @@ class Carrier:
         except (aiosmtplib.SMTPException, OSError) as error:
             server.close()
             raise ServerUnavailable(_said(error)) from error
+        except asyncio.CancelledError:
+            server.close()
+            raise
         self._server, self._delivered = server, 0
 
     async def deliver(self, message: EmailMessage) -> None:
@@ -163,8 +166,9 @@ class Carrier:
             return
         server, self._server = self._server, None
         try:
-            await server.quit(timeout=1)
-        except (aiosmtplib.SMTPException, OSError):
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await server.quit(timeout=1)
+        finally:  # also when the farewell is cut short because the service stops
             server.close()
 
     async def _trouble(self, error: aiosmtplib.SMTPException | OSError) -> MailError:

@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.web.service import CHROMIUM, Service, running
 
 Open = Callable[..., Page]
+
+expect.set_options(timeout=20_000)  # what is waited for comes at once, unless the machine is busy
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +64,7 @@ def open_as(demo: Service, browser: Browser, request: pytest.FixtureRequest) -> 
         watching = watched(context, demo.address, allowed)
         watching.__enter__()
         open_contexts.append((context, watching))
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         if who:
             sign_in(page, demo, who)

@@ -230,3 +230,11 @@ async def test_a_streamed_answer_outlives_the_limit_on_idle_bodies() -> None:
     exchange.idle_limit(0.05)
     assert (await exchange.receive())["type"] == "http.request"
     assert (await exchange.receive())["type"] == "http.disconnect"
+
+
+async def test_a_status_that_no_form_offers_is_refused_in_place(librarian: Person) -> None:
+    await add_book(librarian)
+    [copy] = (await librarian.client.get("/api/v1/copies?barcode=B-1")).json()["items"]
+    form = {"status": "flying", "reason": "a slip"}
+    answer = await librarian.client.post(f"/copies/{copy['id']}/status", data=form, headers=OURS)
+    assert answer.status_code == 422, answer.text

@@ -89,7 +89,7 @@ def test_thirty_scans_at_scanner_speed_reach_a_slow_server_in_order(demo: Servic
         scan(desk, code)
     for code in codes[19:]:
         scan(desk, code)
-    expect(desk.locator("#tape li")).to_have_count(29, timeout=30_000)
+    expect(desk.locator("#tape li")).to_have_count(29, timeout=120_000)
     assert arrived == ["2000000000065", *codes]
     expect(desk.locator("#scan")).to_be_focused()
     expect(desk.locator("#scan")).to_have_value("")
@@ -133,7 +133,7 @@ def test_a_file_is_imported_with_a_verdict_for_each_record(open_as: Open, tmp_pa
     librarian.goto("/imports")
     librarian.set_input_files("#file", file)
     librarian.get_by_role("button", name="Import", exact=True).click()
-    expect(librarian.get_by_role("status")).to_contain_text("Finished: 4 records", timeout=30_000)
+    expect(librarian.get_by_role("status")).to_contain_text("Finished: 4 records", timeout=60_000)
     expect(librarian.get_by_role("link", name="new 3")).to_be_visible()
     librarian.get_by_role("link", name="rejected 1").click()
     expect(librarian.locator("tbody tr")).to_have_count(1)

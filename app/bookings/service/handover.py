@@ -40,6 +40,8 @@ async def promise(session: AsyncSession, *, booking: Booking, copy: Copy, in_han
     if in_hand and copy.at_branch_id == booking.pickup_branch_id:
         await _put_on_hold_shelf(session, booking, copy, context)
         return
+    if booking.status == BookingStatus.READY:  # it was carried off the shelf where its reader was told to come
+        await letters.take_back(session, booking=booking)
     booking.copy_id = copy.id
     booking.status = BookingStatus.ALLOCATED
     booking.pickup_until = None

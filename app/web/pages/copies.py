@@ -13,7 +13,7 @@ from app.copies import queries as copy_queries
 from app.copies import service as copies
 from app.copies.models import CopyStatus
 from app.copies.schemas import CopyCreate, CopyUpdate
-from app.core.errors import AppError
+from app.core.errors import AppError, Unprocessable
 from app.core.versioning import VersionChanged
 from app.loans import service as loans
 from app.web import forms
@@ -99,7 +99,7 @@ async def set_aside(page: Page, who: CopyEditor, copy_id: RowId) -> Response:
             copy = await copies.get(session, copy_id=copy_id)
             await auth.check_branch(session, identity=who, branch_id=copy.branch_id)
             context = await page.context(session)
-            wanted, reason = CopyStatus(page.text("status")), page.text("reason")[:200] or "at the desk"
+            wanted, reason = _status(page.text("status")), page.text("reason")[:200] or "at the desk"
             await loans.restate(session, copy_id=copy_id, status=wanted, reason=reason, context=context)
             return page.go(f"/copies/{copy_id}", "saved")
     except AppError as error:
@@ -144,3 +144,10 @@ async def labels(
         title = read(await books.get(session, book_id=book, with_suppressed=True)).title
         found = (await copy_queries.of_books(session, [book])).get(book, [])
     return page.show("labels.html", copies=found[: LABELS_A_SHEET - start + 1], start=start, book=book, title=title)
+
+
+def _status(word: str) -> CopyStatus:
+    """The status that a form names; another word than the form offers is refused."""
+    if word not in set(CopyStatus):
+        raise Unprocessable
+    return CopyStatus(word)

@@ -141,7 +141,6 @@ async def test_what_is_not_there_says_which(client: httpx2.AsyncClient) -> None:
     refused(await client.get(f"{BOOKS}/9223372036854775807"), 404, "book_not_found")
     refused(await client.get("/api/v1/branches/nowhere"), 404, "branch_not_found")
     refused(await client.get("/api/v1/nothing"), 404, "not_found")
-    refused(await client.get("/"), 404, "not_found")
     refused(await client.put(BOOKS), 405, "method_not_allowed")
 
 

@@ -24,22 +24,25 @@ def _request(settings: Settings, method: str, cookie: str | None, **headers: str
 
 
 @pytest.mark.parametrize(
-    ("address", "expected"),
+    ("address", "is_secure", "expected"),
     [
-        ("https://library.test", ["__Host-library_session=", "HttpOnly", "Secure", "SameSite=lax", "Path=/"]),
-        ("http://localhost:8000", ["library_session=", "HttpOnly", "SameSite=lax", "Path=/"]),
+        ("https://library.test", None, ["__Host-library_session=", "HttpOnly", "Secure", "SameSite=lax", "Path=/"]),
+        ("http://localhost:8000", None, ["__Host-library_session=", "HttpOnly", "Secure", "SameSite=lax", "Path=/"]),
+        ("http://localhost:8000", False, ["library_session=", "HttpOnly", "SameSite=lax", "Path=/"]),
     ],
 )
 async def test_the_cookie_is_out_of_reach_for_scripts_and_neighbours(
-    settings: Settings, address: str, expected: list[str]
+    settings: Settings, address: str, expected: list[str], *, is_secure: bool | None
 ) -> None:
     response = Response()
-    cookies.set_session_cookie(response, settings.model_copy(update={"public_url": address}), "value")
+    cookies.set_session_cookie(
+        response, settings.model_copy(update={"public_url": address, "session_cookie_secure": is_secure}), "value"
+    )
     header = response.headers["set-cookie"]
     assert header.startswith(expected[0])
     assert all(part in header for part in expected)
     assert "Domain" not in header
-    assert ("Secure" in header) == address.startswith("https")
+    assert ("Secure" in header) == ("Secure" in expected)
 
 
 async def test_a_page_knows_its_visitor_and_refuses_changes_from_other_sites(

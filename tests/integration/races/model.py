@@ -3,28 +3,12 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tests.integration.races.shelves import DAY, OPEN, Hold, Item, Refused, Shelves, is_open
+from tests.integration.races.shelves import DAY, OPEN, Hold, Item, Loan, Refused, Shelves, is_open
 
 LOAN_DAYS, MINIMUM_LOAN_DAYS, RECALL_DAYS, RENEWALS, LOAN_LIMIT = 10, 9, 7, 2, 3
 FINE_PER_DAY, FINE_CAP, PRICE, LOST_FEE = 10, 50, 1_500, 200
 RETENTION = 30 * DAY
 SCANS_KEPT, UNDO = DAY, timedelta(minutes=10)
-
-
-@dataclass
-class Loan:
-    number: int
-    item: Item
-    reader: int
-    branch: str
-    due_at: datetime
-    lent_at: datetime
-    status: str = "open"
-    renewals: int = 0
-    is_recalled: bool = False
-    is_claimed: bool = False
-    is_faded: bool = False
-    returned_at: datetime | None = None
 
 
 @dataclass
@@ -48,7 +32,6 @@ class Scan:
 class Model(Shelves):
     """The whole library. Holds and loans stand in the order in which they were made."""
 
-    loans: list[Loan] = field(default_factory=list)
     scans: list[Scan] = field(default_factory=list)
     told: set[tuple[str, int, str]] = field(default_factory=set)
     owes: dict[int, int] = field(default_factory=dict)
@@ -58,7 +41,7 @@ class Model(Shelves):
         hold = self.place(reader, book, pickup, priority)
         if hold.status != "waiting":
             return hold
-        lent = [loan for loan in self._open() if loan.item.book == book and not loan.is_recalled]
+        lent = [loan for loan in self.open_loans() if loan.item.book == book and not loan.is_recalled]
         if not lent:
             del self.holds[-1], self.events[-1]
             raise Refused("nothing_to_recall")
@@ -82,7 +65,7 @@ class Model(Shelves):
             refuse("promised_to_another", is_kept and not lifts_promise)
             refuse("reader_blocked", reader in self.blocked)
             refuse("not_for_loan", not item.is_lendable)
-            mine = [loan for loan in self._open() if loan.reader == reader]
+            mine = [loan for loan in self.open_loans() if loan.reader == reader]
             refuse("loan_limit_reached", len(mine) >= LOAN_LIMIT)
         own = self.hold_of(reader, item.book)
         loan = Loan(len(self.loans), item, reader, branch, self._due(branch, self.now, LOAN_DAYS), self.now)
@@ -213,7 +196,7 @@ class Model(Shelves):
         if source in self.merged or target in self.merged:
             raise Refused("book_merged")
         pair = {source, target}
-        borrowers = {loan.reader for loan in self._open() if loan.item.book in pair}
+        borrowers = {loan.reader for loan in self.open_loans() if loan.item.book in pair}
         kept: set[int] = set()
         for hold in [hold for hold in self.holds if hold.status in OPEN and hold.book in pair]:
             if hold.reader in borrowers | kept:
@@ -231,7 +214,7 @@ class Model(Shelves):
         self._charge(reader, -amount)
 
     def remind(self) -> None:
-        for loan in self._open():
+        for loan in self.open_loans():
             late = [kind for days, kind in STEPS if self.now >= loan.due_at + days * DAY]
             if not late and loan.due_at > self.now >= loan.due_at - 3 * DAY:
                 late = ["due_soon"]
@@ -253,12 +236,6 @@ class Model(Shelves):
             hold.is_faded = hold.is_faded or (is_old and hold.reader not in self.keeps_history)
             if hold.is_faded:
                 self.letters.discard(("booking_expired", hold.number))
-
-    def has_on_loan(self, reader: int, book: int) -> bool:
-        return any(loan.reader == reader and loan.item.book == book for loan in self._open())
-
-    def _open(self) -> list[Loan]:
-        return [loan for loan in self.loans if loan.status == "open"]
 
     def _loan_of(self, item: Item) -> Loan:
         return next(loan for loan in reversed(self.loans) if loan.item is item and loan.status != "returned")

@@ -53,12 +53,29 @@ class Hold:
 
 
 @dataclass
+class Loan:
+    number: int
+    item: Item
+    reader: int
+    branch: str
+    due_at: datetime
+    lent_at: datetime
+    status: str = "open"
+    renewals: int = 0
+    is_recalled: bool = False
+    is_claimed: bool = False
+    is_faded: bool = False
+    returned_at: datetime | None = None
+
+
+@dataclass
 class Shelves:
     """Copies and who waits for them. `letters` holds what is in the outbox, by (kind, number of the hold or loan)."""
 
     now: datetime = OPENING
     items: list[Item] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
+    loans: list[Loan] = field(default_factory=list)
     blocked: set[int] = field(default_factory=set)
     merged: dict[int, int] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
@@ -198,6 +215,7 @@ class Shelves:
             self.letters.add(("booking_ready", hold.number))
             return
         hold.status = "allocated"
+        self.letters.discard(("booking_ready", hold.number))
         self.events.append("booking_allocated")
         if in_hand:
             item.status, item.to = "in_transit", hold.pickup
@@ -217,7 +235,10 @@ class Shelves:
         return item
 
     def has_on_loan(self, reader: int, book: int) -> bool:
-        raise NotImplementedError
+        return any(loan.reader == reader and loan.item.book == book for loan in self.open_loans())
+
+    def open_loans(self) -> list[Loan]:
+        return [loan for loan in self.loans if loan.status == "open"]
 
     def hold_of(self, reader: int, book: int) -> Hold | None:
         mine = (hold for hold in self.holds if hold.reader == reader and hold.book == book and hold.status in OPEN)

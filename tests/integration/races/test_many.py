@@ -48,11 +48,16 @@ async def four_processes(settings: Settings) -> AsyncIterator[httpx2.AsyncClient
             yield client
 
 
-def post(
+async def post(
     client: httpx2.AsyncClient, path: str, body: dict[str, Any], *, token: str, key: str | None = None
-) -> Awaitable[httpx2.Response]:
+) -> httpx2.Response:
+    """The answer; whoever waited too long for a lock on a slow machine is told so, and tries again."""
     headers = {"Authorization": f"Bearer {token}"} | ({"Idempotency-Key": key} if key else {})
-    return client.post(f"{ROOT}{path}", json=body, headers=headers)
+    while True:
+        answer = await client.post(f"{ROOT}{path}", json=body, headers=headers)
+        if answer.status_code != 503 and "request_in_progress" not in answer.text:
+            return answer
+        await asyncio.sleep(0.2)
 
 
 async def staff(library: Library, settings: Settings, count: int) -> list[str]:

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from app.bookings import service as bookings
 from app.copies.models import Copy, CopyStatus
 from app.core.db import Database
 from app.core.errors import AppError
+from app.notifications.models import Notice
 from tests.circulation import Library
 
 pytestmark = pytest.mark.anyio
@@ -140,3 +142,32 @@ async def test_the_queue_is_served_in_the_order_in_which_it_was_joined(library: 
         await library.lend(copy.barcode, holder.card_number)
     assert served == [booking.id for booking in await library.bookings_of(book)]
     assert await library.violations() == []
+
+
+async def test_a_resumed_booking_gets_a_copy_that_was_free_meanwhile(library: Library) -> None:
+    book = await library.book(copies=1)
+    [copy] = await library.copies_of(book)
+    borrower, reader = await library.readers(2)
+    await library.lend(copy.barcode, borrower.card_number)
+    booking = await library.place(reader.id, book)
+    await library.suspend(booking.id)
+    await library.give_back(copy.barcode)
+    await library.act(
+        lambda session, context: bookings.resume(
+            session, booking_id=booking.id, is_mine=lambda _: True, context=context
+        )
+    )
+    assert [found.status for found in await library.bookings_of(book)] == ["allocated"]
+
+
+async def test_a_copy_carried_off_the_hold_shelf_takes_its_letter_back(library: Library) -> None:
+    await library.branch("river")
+    book = await library.book(copies=1)
+    [copy] = await library.copies_of(book)
+    reader = await library.reader()
+    await library.place(reader.id, book)
+    for branch in ("main", "river", "main"):
+        await library.give_back(copy.barcode, branch=branch)
+    async with library.database.reading() as session:
+        told = list(await session.scalars(select(Notice.kind)))
+    assert told == ["booking_ready"]

@@ -36,9 +36,9 @@ from app.users.models import User
 from tests.circulation import Library
 from tests.integration.races import model as terms
 from tests.integration.races import shelves
-from tests.integration.races.model import Loan as ModelLoan
 from tests.integration.races.model import Model
 from tests.integration.races.shelves import Hold, Item, Refused
+from tests.integration.races.shelves import Loan as ModelLoan
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 import pyotp
 import pytest
-import redis
 
+import redis
 from app.core.config import Settings
 from tests import evidence, servers
 from tests.integration.commands.command_line import CommandLine, Service

@@ -81,8 +81,6 @@ MATRIX: dict[Access, str] = {
         DELETE /users/{user_id}
     """,
 }
-# Outside the API: probes, metrics and the documentation.
-OUTSIDE = {"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics", "/docs", "/redoc"}
 
 
 def declared() -> dict[tuple[str, str], Access]:
@@ -209,8 +207,9 @@ def routes() -> set[tuple[str, str]]:
     api = build_api(Settings(_env_file=None))
     found: set[tuple[str, str]] = set()
     for context in iter_route_contexts(api.routes):
-        if isinstance(context.original_route, APIRoute) and context.path not in OUTSIDE:
-            found |= {(method, (context.path or "").removeprefix(API)) for method in context.methods or ()}
+        path = context.path or ""
+        if isinstance(context.original_route, APIRoute) and path.startswith(f"{API}/"):
+            found |= {(method, path.removeprefix(API)) for method in context.methods or ()}
     return found
 
 

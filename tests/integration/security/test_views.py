@@ -26,11 +26,12 @@ def naming() -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for context in iter_route_contexts(build_api(Settings(_env_file=None)).routes):
         route = context.original_route
-        if isinstance(route, APIRoute) and "GET" in (context.methods or ()):
+        path = context.path or ""
+        if isinstance(route, APIRoute) and path.startswith(API) and "GET" in (context.methods or ()):
             dependant = context.dependant
             for parameter in (*dependant.path_params, *dependant.query_params):
                 if parameter.name in NAMING:
-                    found.add(((context.path or "").removeprefix(API), parameter.name))
+                    found.add((path.removeprefix(API), parameter.name))
     return found
 
 

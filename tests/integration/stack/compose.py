@@ -1,0 +1,70 @@
+"""docker-compose.yml as the stack test reads it: what it says of each service is what the test starts."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@dataclass(frozen=True)
+class Service:
+    name: str
+    image: str
+    user: str
+    entrypoint: list[str]
+    command: list[str]
+    environment: dict[str, str]
+    files: list[tuple[Path, str]]
+    volumes: list[tuple[str, str]]
+    secrets: list[str]
+    tmpfs: list[str]
+    health: list[str] | None
+    is_read_only: bool
+
+    @classmethod
+    def of(cls, name: str, given: dict[str, Any], folder: Path) -> Self:
+        mounts = [mount.split(":") for mount in given.get("volumes", [])]
+        health = given.get("healthcheck", {}).get("test")
+        return cls(
+            name=name,
+            image=given["image"],
+            user=given.get("user", ""),
+            entrypoint=given.get("entrypoint", []),
+            command=given.get("command", []),
+            environment={key: str(value) for key, value in given.get("environment", {}).items()},
+            files=[(_file(source, folder), target) for source, target, *_ in mounts if source[0] in "./"],
+            volumes=[(source, target) for source, target, *_ in mounts if source[0] not in "./"],
+            secrets=list(given.get("secrets", [])),
+            tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
+            health=_health(health) if health else None,
+            is_read_only=given.get("read_only", False),
+        )
+
+
+def services(folder: Path) -> dict[str, Service]:
+    """The services without a profile; what `make env` makes is taken from `folder`, the rest from the repository."""
+    given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return {name: Service.of(name, service, folder) for name, service in given.items() if not service.get("profiles")}
+
+
+def _file(source: str, folder: Path) -> Path:
+    """A deploy writes upstream/members.conf, so the test has a copy of that folder."""
+    made = source.startswith(("./secrets", "./env", "./nginx/upstream"))
+    path = (folder if made else ROOT) / source
+    if not path.exists():
+        raise AssertionError(f"docker-compose.yml mounts {source}, which is not there")
+    return path
+
+
+def _health(test: list[str]) -> list[str]:
+    if test[0] == "CMD-SHELL":
+        return ["/bin/sh", "-c", test[1].replace("$$", "$")]
+    return test[1:]
+
+
+def shell(words: list[str]) -> str:
+    return shlex.join(words)

@@ -1,0 +1,118 @@
+"""The stack: every service of docker-compose.yml in namespaces on one bridge, names answered by a DNS server."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from tests.integration.stack.compose import ROOT, services
+from tests.integration.stack.sandbox import Sandbox
+
+BRIDGE, NETWORK = "library0", "10.203.1"
+GATEWAY = f"{NETWORK}.1"
+SECOND_CLIENT = f"{NETWORK}.2"
+HOST = "library.test"
+
+
+class Stack:
+    """Starts and stops services; `folder` holds what they write."""
+
+    def __init__(self, folder: Path, image_root: Path) -> None:
+        self.folder = folder
+        self.image_root = image_root
+        self.running: dict[str, Sandbox] = {}
+        self._numbers = itertools.count(10)
+        self._dns: subprocess.Popen[bytes] | None = None
+        make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
+        subprocess.run(
+            [*make, "--public-url", f"https://{HOST}", "--folder", str(folder)], check=True, capture_output=True
+        )
+        shutil.copytree(ROOT / "nginx" / "upstream", folder / "nginx" / "upstream")
+        folder.chmod(0o755)
+        self.services = services(folder)
+
+    def open(self) -> None:
+        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        for address in (GATEWAY, SECOND_CLIENT):
+            run("ip", "address", "add", f"{address}/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        (self.folder / "hosts").write_text("")
+        self._dns = subprocess.Popen([
+            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={GATEWAY}",
+            "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={self.folder}/hosts", "--user=root",
+            "--pid-file=",
+        ])  # fmt: skip
+
+    def close(self) -> None:
+        for name in list(self.running):
+            self.end(name, signal.SIGKILL)
+        if self._dns:
+            self._dns.kill()
+            self._dns.wait()
+        run("ip", "link", "delete", BRIDGE)
+
+    def start(self, service: str, name: str = "", *, environment: dict[str, str] | None = None) -> Sandbox:
+        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them."""
+        name = name or service
+        number = next(self._numbers)
+        space, address = f"library-{name}", f"{NETWORK}.{number}"
+        outer, inner = f"lib{number}o", f"lib{number}i"
+        run("ip", "netns", "add", space)
+        run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
+        run("ip", "link", "set", outer, "master", BRIDGE, "up")
+        run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
+        for device in ("lo", inner):
+            run("ip", "-n", space, "link", "set", device, "up")
+        described = self.services[service]
+        described = replace(described, environment=described.environment | (environment or {}))
+        image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
+        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
+        self.running[name] = sandbox
+        self._answer_names()
+        sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
+        return sandbox
+
+    def end(self, name: str, sign: signal.Signals = signal.SIGTERM) -> int:
+        sandbox = self.running.pop(name)
+        self._answer_names()
+        try:
+            return sandbox.stop(sign)
+        finally:
+            # With the pair, should one of its processes still live.
+            run("ip", "link", "delete", sandbox.device)
+            run("ip", "netns", "delete", sandbox.space)
+
+    def members(self, *names: str) -> None:
+        """What a deploy does: write who answers, and let the proxy read it."""
+        lines = "".join(f"server {self.running[name].address}:8000 max_fails=0;\n" for name in names)
+        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines)
+        proxy = self.running["nginx"].process
+        assert proxy is not None
+        old = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
+        proxy.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while set(old) & set(Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()):
+            if time.monotonic() > deadline:
+                break  # a stream keeps it; it answers nobody new
+            time.sleep(0.05)
+
+    def _answer_names(self) -> None:
+        lines = [f"{sandbox.address} {sandbox.service.name}\n" for sandbox in self.running.values()]
+        (self.folder / "hosts").write_text("".join(lines))
+        if self._dns:
+            with suppress(ProcessLookupError):
+                os.kill(self._dns.pid, signal.SIGHUP)
+            time.sleep(0.1)
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed: {done.stdout}{done.stderr}")
+    return done.stdout

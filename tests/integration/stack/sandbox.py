@@ -1,0 +1,134 @@
+"""One service in namespaces of its own: an address on the stack's network, a root file system, the mounts it is given.
+
+Its root is the built image's, or this Debian's with the server installed, under an overlay; read-only if Compose says
+so; secrets and files where Compose mounts them; the user that Compose or the image names, without capabilities.
+"""
+
+import pwd
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.integration.stack import shims
+from tests.integration.stack.compose import Service, shell
+
+IMAGE_USER = "10001:10001"
+IMAGE_COMMAND = ["library", "serve"]
+IMAGE_ENVIRONMENT = {
+    "PATH": "/opt/library/bin:/usr/local/bin:/usr/bin:/bin", "DATA_DIR": "/var/lib/library", "HOST": "0.0.0.0",
+    "PORT": "8000", "LOG_FORMAT": "json", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1",
+}  # fmt: skip
+
+
+@dataclass
+class Sandbox:
+    """A service that runs; `space` names its network namespace, `device` its end on the bridge."""
+
+    service: Service
+    space: str
+    device: str
+    address: str
+    folder: Path
+    image_root: Path | None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def user(self) -> tuple[int, int]:
+        given = self.service.user or IMAGE_USER
+        if given[0].isdigit():
+            uid, _, gid = given.partition(":")
+            return int(uid), int(gid)
+        owner = pwd.getpwnam(given)
+        return owner.pw_uid, owner.pw_gid
+
+    def start(self, volumes: Path, secrets: Path, nameserver: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("upper", "work", "root"):
+            (self.folder / name).mkdir(exist_ok=True)
+        script = "\n".join(self._script(volumes, secrets, nameserver))
+        with self.log.open("ab") as log:
+            self.log.chmod(0o666)
+            command = ["ip", "netns", "exec", self.space, "/bin/bash", "-euc", script]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def stop(self, sign: int, seconds: float = 60) -> int:
+        assert self.process is not None
+        self.process.send_signal(sign)
+        return self.process.wait(seconds)
+
+    def is_healthy(self) -> bool:
+        """What Compose's health check says."""
+        return self.service.health is None or self.run(*self.service.health).returncode == 0
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command beside the service: the same namespaces, root, user and environment."""
+        assert self.process is not None
+        uid, gid = self.user
+        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r", "-S", str(uid), "-G", str(gid)]
+        inside = [*enter, "/usr/bin/env", "-i", *self._environment(), *command]
+        return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=20, cwd="/")
+
+    def memory_bytes(self) -> int:
+        """What the service's processes hold together, each shared page counted once."""
+        assert self.process is not None
+        pids = [self.process.pid, *_children(self.process.pid)]
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+        return sum(int(line.split()[1]) * 1024 for text in rollups for line in text.splitlines() if line[:4] == "Pss:")
+
+    def wait_until_healthy(self, seconds: float = 150) -> None:
+        deadline = time.monotonic() + seconds
+        while not self.is_healthy():
+            assert self.process is not None
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{self.service.name} is not healthy: {self.log.read_text()[-3000:]}")
+            time.sleep(0.5)
+
+    def _environment(self) -> list[str]:
+        base = IMAGE_ENVIRONMENT if self.image_root else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        return [f"{name}={value}" for name, value in (base | self.service.environment).items()]
+
+    def _command(self) -> list[str]:
+        words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
+        if self.service.image.startswith("postgres:"):
+            return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
+        return words
+
+    def _script(self, volumes: Path, secrets: Path, nameserver: str) -> Iterator[str]:
+        root, uid_gid = f"{self.folder}/root", "{}:{}".format(*self.user)
+        lower = self.image_root or Path("/")
+        yield "mount --make-rprivate /"
+        layers = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
+        yield f"mount -t overlay overlay -o {layers} {root}"
+        for name in ("proc", "dev"):
+            yield f"mount --rbind /{name} {root}/{name}"
+        yield f"mount -t tmpfs -o mode=755 tmpfs {root}/run"
+        yield f"mkdir {root}/run/secrets"
+        yield f"rm -f {root}/etc/resolv.conf; echo nameserver {nameserver} >{root}/etc/resolv.conf"
+        yield f'inside() {{ chroot {root} realpath -m "$1"; }}'
+        for target in self.service.tmpfs:
+            yield f"at={root}$(inside {target}); mkdir -p $at; mount -t tmpfs -o mode=1777 tmpfs $at"
+        for volume, target in self.service.volumes:
+            yield f"mkdir -p {volumes}/{volume}; chown {uid_gid} {volumes}/{volume}"
+            yield f"at={root}$(inside {target}); mkdir -p $at; mount --bind {volumes}/{volume} $at"
+        bound = [*self.service.files, *((secrets / name, f"/run/secrets/{name}") for name in self.service.secrets)]
+        for source, target in bound:
+            make = "mkdir -p $at" if source.is_dir() else "mkdir -p ${at%/*}; touch $at"
+            yield f"at={root}$(inside {target}); {make}; mount --bind {source} $at; mount -o remount,bind,ro $at"
+        if self.service.is_read_only:
+            yield f"mount -o remount,ro {root}"
+        uid, gid = self.user
+        drop = f"setpriv --reuid {uid} --regid {gid} --clear-groups --no-new-privs --bounding-set -all --inh-caps -all"
+        work = "/srv/library" if self.image_root else "/"
+        program = shell([*self._environment(), *self._command()])
+        yield f"exec chroot {root} /bin/sh -c {shell(['cd ' + work + '; exec ' + drop + ' env -i ' + program])}"
+
+
+def _children(pid: int) -> list[int]:
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found + [grandchild for child in found for grandchild in _children(child)]

@@ -1,0 +1,113 @@
+"""The shipped proxy before the shipped image: what passes, what is closed, and whom it believes."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests import evidence
+from tests.integration.stack.client import Client
+from tests.integration.stack.running import GATEWAY, HOST, SECOND_CLIENT, Stack
+
+CLOSED = [
+    "/metrics", "/metrics/", "/%6detrics", "//metrics", "/METRICS", "/x/../metrics", "/health/detailed",
+    "/health/detailed/", "/health/%64etailed", "/.env", "/.git/config", "/static/.hidden", "/proxy-health",
+    "/_errors/404.html",
+]  # fmt: skip
+ONCE = [
+    "x-content-type-options",
+    "x-frame-options",
+    "content-security-policy",
+    "strict-transport-security",
+    "referrer-policy",
+]
+
+
+def test_every_service_is_healthy(stack: Stack) -> None:
+    started = {sandbox.service.name for sandbox in stack.running.values()} | {"migrate"}
+    assert started == set(stack.services)
+    assert all(sandbox.is_healthy() for sandbox in stack.running.values())
+
+
+def test_a_request_over_tls_reaches_the_service(outside: Client) -> None:
+    answer = outside.get("/api/v1/books")
+    assert answer.status_code == 200
+    assert answer.json()["items"] == []
+    assert outside.get("/health/ready").json() == {"status": "ready"}
+
+
+def test_http_is_sent_to_https_but_for_acme(stack: Stack, outside: Client) -> None:
+    moved = outside.plain("/books?q=x")
+    assert (moved.status_code, moved.headers["location"]) == (308, f"https://{HOST}/books?q=x")
+    folder = stack.folder / "volumes" / "acme" / ".well-known" / "acme-challenge"
+    folder.mkdir(parents=True)
+    (folder / "token").write_text("proof")
+    assert outside.plain("/.well-known/acme-challenge/token").text == "proof"
+
+
+@pytest.mark.parametrize("path", CLOSED)
+def test_what_is_for_the_inside_is_not_there(stack: Stack, outside: Client, path: str) -> None:
+    proxy = stack.running["nginx"].address
+    # curl sends the path as it stands.
+    command = ["curl", "-sk", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", f"https://{HOST}:8443{path}"]
+    done = subprocess.run([*command, "--resolve", f"{HOST}:8443:{proxy}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "404"
+
+
+def test_well_known_is_the_services(outside: Client) -> None:
+    answer = outside.get("/.well-known/nothing", headers={"Accept": "application/json"})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/books", "/metrics", "/docs", "/api/v1/nothing", "/health"])
+def test_security_headers_come_once(outside: Client, path: str) -> None:
+    headers = outside.get(path).headers
+    for name in ONCE:
+        assert len(headers.get_list(name)) == 1, name
+    assert "server" not in headers or headers["server"] == "nginx"
+
+
+def test_nobody_chooses_his_own_address(stack: Stack, outside: Client) -> None:
+    def sign_in(client: Client, claimed: str) -> int:
+        headers = {"X-Forwarded-For": claimed, "X-Real-IP": claimed, "Forwarded": f"for={claimed}"}
+        return client.post(
+            "/api/v1/auth/login", {"email": "who@library.test", "password": "wrong"}, headers=headers
+        ).status_code
+
+    # Ten tries an address and account; claiming to be somebody else gives no more of them, nor takes them from him.
+    statuses = [sign_in(outside, f"198.51.100.{number}") for number in range(11)]
+    assert statuses == [401] * 10 + [429]
+    with Client(stack, SECOND_CLIENT) as other:
+        assert sign_in(other, GATEWAY) == 401
+
+
+def test_a_page_comes_from_the_cache_and_compressed(stack: Stack, outside: Client) -> None:
+    log = stack.running["nginx"].log
+    answers = [outside.get("/docs", headers={"User-Agent": "cache-test", "Accept-Encoding": "gzip"}) for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {200}
+    lines = [json.loads(line) for line in log.read_text().splitlines() if '"cache-test"' in line]
+    evidence.keep("S8-proxy", "cache", pages=[line["cache"] for line in lines])
+    assert all(line["request_id"] and line["client"] for line in lines)
+    assert "content-encoding" not in outside.get("/api/v1/books", headers={"Accept-Encoding": "identity"}).headers
+
+
+def test_events_pass_as_they_happen(outside: Client) -> None:
+    with outside.stream("/api/v1/books/availability/stream?ids=1") as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert next(answer.iter_raw())
+
+
+def test_a_body_too_large_is_a_problem(outside: Client) -> None:
+    answer = outside.post("/api/v1/books", {"title": "x" * 2_000_000})
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
+
+
+def test_too_many_from_one_address_are_told_to_wait(stack: Stack) -> None:
+    with Client(stack, SECOND_CLIENT) as other:
+        answers = [other.post("/api/v1/auth/login", {"email": "a@b.c", "password": "x"}) for _ in range(40)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert all("retry-after" in answer.headers for answer in refused)

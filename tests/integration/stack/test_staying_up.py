@@ -1,0 +1,123 @@
+"""Restarts and faults under load: readers and signed-in writers notice nothing."""
+
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from tests import evidence
+from tests.integration.stack.client import Client, steady
+from tests.integration.stack.conftest import IS_FULL
+from tests.integration.stack.running import GATEWAY, HOST, SECOND_CLIENT, Stack
+
+ROUNDS = 100 if IS_FULL else 3
+SLOW_CONNECTIONS = 6_000 if IS_FULL else 500
+READ = ("/api/v1/books", "/health", "/docs")
+
+
+def failures(answers: Counter[int | str]) -> int:
+    """Everything but an answer that is as it should be; 429 is the proxy keeping its word."""
+    return sum(count for answer, count in answers.items() if answer not in {200, 429})
+
+
+def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
+    names = ["api-1", "api-2"]
+    with steady(stack, GATEWAY, *READ) as answers:
+        for _ in range(ROUNDS):
+            for name in names:
+                stack.members(*(other for other in names if other != name))
+                assert stack.end(name) == 0
+                stack.start("api", name).wait_until_healthy()
+                stack.members(*names)
+    evidence.keep("R3", "rolling", rounds=ROUNDS, answered=answers.total(), failed=failures(answers))
+    log = stack.running["nginx"].log.read_text().splitlines()
+    assert failures(answers) == 0, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:]
+    assert answers[200] > 100
+
+
+@pytest.mark.parametrize("fault", ["replica", "redis hung", "redis flushed", "redis killed"])
+def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
+    name = fault.split(maxsplit=1)[0]
+    sandbox = stack.running[name]
+    assert sandbox.process is not None
+    with steady(stack, SECOND_CLIENT, *READ) as answers:
+        if fault == "redis hung":
+            sandbox.process.send_signal(signal.SIGSTOP)
+            time.sleep(4)
+            sandbox.process.send_signal(signal.SIGCONT)
+        else:
+            stack.end(name, signal.SIGKILL if "killed" in fault else signal.SIGINT)
+            time.sleep(0 if "flushed" in fault else 4)
+            stack.start(name).wait_until_healthy()
+        time.sleep(1)
+    evidence.keep(
+        "R7", fault, answered=answers.total(), failed=failures(answers), answers={str(k): v for k, v in answers.items()}
+    )
+    assert failures(answers) == 0
+
+
+def test_slow_clients_harm_nobody(stack: Stack, outside: Client) -> None:
+    proxy = (stack.running["nginx"].address, 8443)
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    slow: list[socket.socket] = []
+    for number in range(SLOW_CONNECTIONS):
+        plain = socket.create_connection(proxy, source_address=(f"10.203.1.{1 + number % 2}", 0))
+        slow.append(plain)
+        if number % 10 == 0:  # the others stop in the middle of the handshake
+            secure = trust.wrap_socket(plain, server_hostname=HOST)
+            half = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: library.test\r\nContent-Length: 9\r\n"
+            secure.sendall(half + (b"\r\n{" if number % 20 else b""))
+            slow[-1] = secure
+    statuses = Counter(outside.get("/health").status_code for _ in range(20))
+    time.sleep(12)
+    for each in slow:
+        each.settimeout(0.2)
+    left = sum(_is_open(each) for each in slow)
+    for each in slow:
+        each.close()
+    evidence.keep(
+        "R8", "slow", connections=SLOW_CONNECTIONS, still_open=left, others={str(k): v for k, v in statuses.items()}
+    )
+    assert statuses == {200: 20}
+    assert left == 0
+
+
+def _is_open(connection: socket.socket) -> bool:
+    try:
+        while connection.recv(4_096):
+            pass
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def test_too_much_is_shed_with_a_word(stack: Stack) -> None:
+    api = stack.start(
+        "api", "narrow", environment={"MAX_CONCURRENCY": "8", "RATE_LIMIT_ENABLED": "false", "WEB_CONCURRENCY": "1"}
+    )
+    try:
+        api.wait_until_healthy()
+        command = ["wrk", "-t1", "-c64", "-d4s", "-H", f"Host: {HOST}", f"http://{api.address}:8000/api/v1/books?q=x"]
+        load = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %header{retry-after}", "-H", f"Host: {HOST}"]
+        ask.append(f"http://{api.address}:8000/api/v1/books?q=y")
+        seen: Counter[int] = Counter()
+        waits: set[str | None] = set()
+        for _ in range(30):
+            done = subprocess.run(ask, capture_output=True, text=True, check=True)
+            status, _, wait = done.stdout.partition(" ")
+            seen[int(status)] += 1
+            waits.add(wait if status == "503" else None)
+        said, _ = load.communicate()
+        evidence.keep("R8", "overload", seen={str(k): v for k, v in seen.items()}, wrk=said.split("\n")[-3:-1])
+        assert set(seen) <= {200, 503}
+        assert "" not in waits
+    finally:
+        stack.end("narrow", signal.SIGKILL)
