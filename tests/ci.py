@@ -1,5 +1,6 @@
 """A pytest plugin, loaded by `make test`: `--no-skips` turns every skipped test into a failed one.
 
+A failure is shown at once, so that a run that is ended from outside has told it.
 A connection that is left open shows only when it is collected, tests later; its warning names the test that opened it.
 """
 
@@ -27,6 +28,24 @@ def pytest_configure() -> None:
 
     transport.__init__ = begun
     transport.__repr__ = lambda self: f"{describe(self)} opened by {self.opened_by}"
+
+
+class Teller:
+    """Shows each failure when it happens, beside the summary at the end."""
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f"\n{report.nodeid} ({report.when})\n{report.longreprtext}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if isinstance(terminal, pytest.TerminalReporter):
+        session.config.pluginmanager.register(Teller(terminal))
 
 
 @pytest.hookimpl(wrapper=True)

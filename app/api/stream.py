@@ -1,7 +1,6 @@
 """Live availability: one look-out a process reads new events and tells whoever watches the books that they touch."""
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final
@@ -11,6 +10,7 @@ import structlog
 from app.api.circulation import live_counts
 from app.audit import queries as events
 from app.core.db import Database
+from app.core.tasks import end
 
 log = structlog.get_logger()
 
@@ -85,9 +85,7 @@ class LookOut:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
 
 
 async def _happens(event: asyncio.Event, seconds: float) -> bool:

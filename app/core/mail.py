@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.config import Settings
 from app.core.db import on_commit
+from app.core.tasks import end
 
 log = structlog.get_logger()
 
@@ -208,9 +209,7 @@ class Mailer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSING_SECONDS):
                 await self._waiting.join()
-        self._worker.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._worker
+        await end(self._worker)
 
     def _enqueue(self, letter: Letter) -> None:
         if self._worker is None:

@@ -13,6 +13,7 @@ import psutil
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.tasks import end
 
 LOOK_SECONDS: Final = 5.0
 NAP_SECONDS: Final = 0.5
@@ -46,9 +47,7 @@ async def watched(vitals: Vitals, settings: Settings) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         metrics.workers.set(0)
 
 

@@ -17,6 +17,7 @@ from app.core.config import Settings
 from app.core.db import Database
 from app.core.job_runs import JobRun
 from app.core.schemas import JsonObject
+from app.core.tasks import end
 from app.jobs.failures import JobFailed
 from app.jobs.registry import Job
 
@@ -114,8 +115,7 @@ async def _heartbeat(database: Database, job: Job, holder: UUID) -> AsyncIterato
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 async def _renew(database: Database, job: Job, holder: UUID) -> None:

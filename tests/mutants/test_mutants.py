@@ -64,6 +64,7 @@ MUTANTS = {
         "app/branches/calendar.py",
         "return self._end_of(next(self._open_days(wanted), wanted))",
         "return self._end_of(wanted)",
+        "tests/unit/branches/test_calendar.py",
     ),
     "a lost copy that was found stays charged": Mutant(
         f"{LOANS}/dues.py", 'if entry.reason == "lost":', 'if entry.reason == "lost_fee":'

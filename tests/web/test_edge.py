@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,17 @@ async def test_a_stopped_database_has_a_page_of_its_own(tmp_path: Path) -> None:
     async with _client(shell) as client:
         answer = await see(client, "/")
     await close(shell)
+    await _sqlite_rests()
     assert answer.status_code == 503
     assert "can&#39;t answer just now" in answer.text
     assert answer.headers["retry-after"]
+
+
+async def _sqlite_rests() -> None:
+    """aiosqlite doesn't wait for the thread of a connection that failed to open; it needs the loop to its end."""
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 5)
 
 
 async def test_signing_in_leads_nowhere_else(client: httpx2.AsyncClient, reader: Person) -> None:
