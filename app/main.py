@@ -1,5 +1,6 @@
 """The application: only wiring. `app.main:app` is what servers load; `create_app()` is what tests build."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -34,7 +35,7 @@ from app.api.v1.endpoints import (
     uploads,
     users,
 )
-from app.core import metrics
+from app.core import metrics, reporting, tracing
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
@@ -60,8 +61,10 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
 
     `is_draining` says whether the process was told to stop: readiness fails from then on.
     """
+    reporting.start(settings)
     api = build_api(settings)
-    api.state.database = Database(settings)
+    api.state.tracing = tracing.start(settings)
+    api.state.database = Database(settings, tracing=api.state.tracing)
     api.state.signer = TokenSigner(settings)
     api.state.vault = Vault(settings)
     api.state.mailer = Mailer(settings)
@@ -77,6 +80,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
         endpoints=Endpoints(t for t in templates if t),
         probes=PROBES,
         limiter=RequestLimiter(settings, api.state.limits),
+        tracing=api.state.tracing,
         error_page=error_pages.shell_page(settings),
     )
 
@@ -124,6 +128,8 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     await api.state.mailer.close()
     await api.state.limits.close()
     await api.state.database.close()
+    if api.state.tracing:
+        await asyncio.to_thread(api.state.tracing.close)
 
 
 def __getattr__(name: str) -> Any:

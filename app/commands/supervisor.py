@@ -65,6 +65,7 @@ class Supervisor:
         """
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda received, _frame: self._signals.append(received))
+        signal.signal(signal.SIGUSR1, lambda *_: _tell(self._alive(), signal.SIGUSR1))
         has_told = False
         try:
             self._workers = [self._start() for _ in range(self._settings.web_concurrency)]

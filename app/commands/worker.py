@@ -13,7 +13,7 @@ import uvicorn
 
 from app.commands.sockets import listen
 from app.core.config import Settings
-from app.core.logging import configure_logging
+from app.core.logging import configure_logging, switch_level_on_signal
 from app.main import create_app
 
 log = structlog.get_logger()
@@ -97,6 +97,7 @@ def run(
         KeyboardInterrupt: it was SIGINT.
     """
     configure_logging(settings)
+    switch_level_on_signal()
     draining = threading.Event()
     application = create_app(settings, is_draining=draining.is_set)
     server = Server(

@@ -99,7 +99,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
-
+    otel_exporter_otlp_endpoint: str = Field("", pattern=r"^(https?://\S+)?$")
+    otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1)
+    sentry_dsn: SecretStr | None = None
     max_import_size: int = Field(2 * 1024**3, ge=1_000)
 
     host: str = "127.0.0.1"

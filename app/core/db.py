@@ -37,6 +37,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -156,7 +157,7 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 class Database:
     """Connections of one process. `transaction()` to write, `reading()` to read, nothing else commits."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, tracing: Tracing | None = None) -> None:
         self.url, through_pgbouncer = database_url(settings)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
@@ -168,6 +169,8 @@ class Database:
             self._writer = self._reader = _postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
         for engine in {self._writer, self._reader}:
             metrics.observe_engine(engine.sync_engine)
+            if tracing:
+                tracing.observe_engine(engine.sync_engine)
         self.connections_limit = 1 + SQLITE_READERS if self.is_sqlite else POSTGRES_CONNECTIONS
         self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
         self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)

@@ -20,12 +20,14 @@ from app.core.errors import AppError, BadRequest, Unavailable
 from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
 from app.core.lanes import Lane, Lanes
 from app.core.proxies import TrustedProxies
+from app.core.tracing import Tracing, parent_of
 
 log = structlog.get_logger()
 
 MAX_URL_BYTES: Final = 4_096
 MAX_HEADER_BYTES: Final = 16_384
 SLOW_SECONDS: Final = 1.0
+ONE_LINE_IN: Final = 100
 
 
 class MalformedUrl(BadRequest):
@@ -93,6 +95,7 @@ class Shell:
         probes: frozenset[str],
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
+        tracing: Tracing | None = None,
         error_page: ErrorPage | None = None,
     ) -> None:
         self.app = app
@@ -104,6 +107,8 @@ class Shell:
         self.probes = probes
         self.limiter = limiter
         self.cache = cache
+        self.tracing = tracing
+        self._until_sample = ONE_LINE_IN
         self.error_page = error_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +120,10 @@ class Shell:
         endpoint = self.endpoints.match(scope["path"])
         route = metrics.route(method, endpoint)
         route.in_progress.inc()
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        parent = parent_of(scope["headers"])
+        traced = self.tracing.begin(parent) if self.tracing else None
+        trace_id = traced.trace_id if traced else parent[0] if parent else exchange.request_id
+        structlog.contextvars.bind_contextvars(request_id=exchange.request_id, trace_id=trace_id)
         try:
             await self._serve(exchange)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
@@ -124,11 +132,20 @@ class Shell:
             route.in_progress.dec()
             seconds = time.perf_counter() - exchange.started
             route.answered(exchange.status, seconds)
-            if seconds > SLOW_SECONDS or exchange.status >= 500:  # noqa: PLR2004  # the server's own failures
-                log.warning(
-                    "request", method=method, endpoint=endpoint, status=exchange.status, seconds=round(seconds, 3)
-                )
+            if traced:
+                traced.end(method=method, endpoint=endpoint, status=exchange.status, request_id=exchange.request_id)
+            self._log(method, endpoint, exchange.status, seconds)
             structlog.contextvars.clear_contextvars()
+
+    def _log(self, method: str, endpoint: str, status: int, seconds: float) -> None:
+        """A line for what failed or was slow, and for one in so many of the others."""
+        self._until_sample -= 1
+        is_bad = seconds > SLOW_SECONDS or status >= 500  # noqa: PLR2004  # the server's own failures
+        if is_bad or self._until_sample <= 0:
+            say = log.warning if is_bad else log.info
+            say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4))
+        if self._until_sample <= 0:
+            self._until_sample = ONE_LINE_IN
 
     async def _serve(self, exchange: "Exchange") -> None:
         scope = exchange.scope
