@@ -35,11 +35,13 @@ from app.api.v1.endpoints import (
     uploads,
     users,
 )
+from app.books.models import CATALOGUE
 from app.core import metrics, reporting, tracing
+from app.core.cache import ResponseCache
 from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
-from app.core.exchange import Application
+from app.core.exchange import Application, Scope
 from app.core.limits import Limits
 from app.core.logging import configure_logging
 from app.core.mail import Mailer
@@ -73,6 +75,8 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.is_draining = is_draining
     api.state.look_out = LookOut(api.state.database, is_draining)
     api.state.vitals = Vitals()
+    kinds = {f"{settings.api_v1_str}/books": CATALOGUE}
+    api.state.cache = ResponseCache(settings, api.state.database, kinds=kinds, on_hit=_count_search)
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(
         api,
@@ -81,6 +85,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
         probes=PROBES,
         limiter=RequestLimiter(settings, api.state.limits),
         tracing=api.state.tracing,
+        cache=api.state.cache,
         error_page=error_pages.shell_page(settings),
     )
 
@@ -115,6 +120,11 @@ def build_api(settings: Settings) -> FastAPI:
     return api
 
 
+def _count_search(scope: Scope) -> None:
+    if b"q=" in scope["query_string"]:
+        metrics.searches_total.inc()
+
+
 @asynccontextmanager
 async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     metrics.db_connections_limit.set(api.state.database.connections_limit)
@@ -127,6 +137,7 @@ async def _lifespan(api: FastAPI) -> AsyncIterator[None]:
     await api.state.look_out.close()
     await api.state.mailer.close()
     await api.state.limits.close()
+    await api.state.cache.close()
     await api.state.database.close()
     if api.state.tracing:
         await asyncio.to_thread(api.state.tracing.close)

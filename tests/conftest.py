@@ -153,7 +153,7 @@ async def service(settings: Settings, anyio_backend: str) -> AsyncIterator[Shell
 async def close(shell: Shell) -> None:
     """What the application closes when its server stops."""
     state = shell.app.state  # type: ignore[attr-defined]  # the FastAPI inside
-    for opened in (state.look_out, state.mailer, state.limits, state.database):
+    for opened in (state.look_out, state.mailer, state.limits, state.cache, state.database):
         await opened.close()
 
 

@@ -1,11 +1,15 @@
 """Books (editions), the access points by which they are found, and the source records they came from."""
 
 from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Identity, Index, LargeBinary, String, Text, event
+from sqlalchemy.orm import Mapped, mapped_column, object_session
 
-from app.core.db import Base, BigId, Key, UtcDateTime
+from app.core.db import Base, BigId, Key, UtcDateTime, raise_generation
+
+CATALOGUE: Final = "catalogue"
+"""The kind of data that books are; whatever writes one raises its generation."""
 
 
 class Book(Base):
@@ -39,6 +43,16 @@ class Book(Base):
         Index("ix_books_popularity_id", "popularity", "id"),
         {"sqlite_autoincrement": True},
     )
+
+
+def _catalogue_changes(_mapper: Any, _connection: Any, book: Book) -> None:
+    session = object_session(book)
+    assert session is not None
+    raise_generation(session, CATALOGUE)
+
+
+for _written in ("after_insert", "after_update", "after_delete"):
+    event.listen(Book, _written, _catalogue_changes)
 
 
 class AccessPoint(Base):

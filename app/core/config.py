@@ -24,6 +24,7 @@ from app import __version__
 from app.core import production
 from app.core.errors import SettingsError
 from app.core.misspelling import meant_by
+from app.core.secret_files import SecretFilesSource
 
 ENV_FILE = Path("library.env")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -90,6 +91,8 @@ class Settings(BaseSettings):
 
     backend_cors_origins: Words = ()
     rate_limit_enabled: bool = True
+    cache_enabled: bool = True
+    cache_default_timeout: int = Field(300, ge=1, le=24 * 60 * 60)
     redis_url: SecretStr | None = None
     max_concurrency: int = Field(128, ge=8, le=10_000)
     max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
@@ -236,24 +239,6 @@ class Settings(BaseSettings):
     def hosts(self) -> frozenset[str]:
         """Names that a request may come to: ALLOWED_HOSTS and the host of PUBLIC_URL."""
         return frozenset(self.allowed_hosts) | {urlsplit(self.address).hostname or "localhost"}
-
-
-class SecretFilesSource(EnvSettingsSource):
-    """`X_FILE=/run/secrets/x` gives X the content of that file, without its trailing newline."""
-
-    def _load_env_vars(self) -> Mapping[str, str | None]:
-        values: dict[str, str | None] = {}
-        for name in self.settings_cls.model_fields:
-            path = os.environ.get(f"{name.upper()}_FILE")
-            if not path:
-                continue
-            if os.environ.get(name.upper()):
-                raise SettingsError(f"{name.upper()} and {name.upper()}_FILE are both set; keep one of them")
-            try:
-                values[name] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-            except (OSError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{name.upper()}_FILE={path} can't be read: {error}") from error
-        return values
 
 
 def load_settings(**overrides: Any) -> Settings:

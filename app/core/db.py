@@ -5,11 +5,12 @@ its engine holds a single connection (waiting writers queue in order inside the 
 with BEGIN IMMEDIATE (writers of other processes queue on the file), while readers have connections of their own.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from sqlalchemy import (
@@ -19,40 +20,35 @@ from sqlalchemy import (
     Dialect,
     Integer,
     MetaData,
+    String,
     Text,
     TypeDecorator,
     event,
-    make_url,
+    select,
     text,
+    update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.engines import (
+    POSTGRES_CONNECTIONS,
+    SQLITE_READERS,
+    database_url,
+    postgres_engine,
+    refuse_writes,
+    sqlite_engine,
+)
 from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
-POOL_TIMEOUT_SECONDS: Final = 2
-CONNECT_TIMEOUT_SECONDS: Final = 3
-SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
-SQLITE_READERS: Final = 4
-POSTGRES_CONNECTIONS: Final = 8
-POSTGRES_LIMITS: Final = {
-    "statement_timeout": "2000",
-    "lock_timeout": "1000",
-    "idle_in_transaction_session_timeout": "5000",
-    "timezone": "UTC",
-    "jit": "off",
-}
 
 Effect = Callable[[], None]
 
@@ -154,6 +150,15 @@ Key = Text().with_variant(Text(collation="C"), "postgresql")
 Document = JSON().with_variant(JSONB(), "postgresql")
 
 
+class Generation(Base):
+    """How often data of one kind has changed; answers that were kept of it belong to one number."""
+
+    __tablename__ = "generations"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
 class Database:
     """Connections of one process. `transaction()` to write, `reading()` to read, nothing else commits."""
 
@@ -162,16 +167,17 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", connections=1)
-            self._reader = _sqlite_engine(self.url, begin="BEGIN", connections=SQLITE_READERS)
-            event.listen(self._reader.sync_engine, "connect", _refuse_writes)
+            self._writer = sqlite_engine(self.url, begin="BEGIN IMMEDIATE", connections=1)
+            self._reader = sqlite_engine(self.url, begin="BEGIN", connections=SQLITE_READERS)
+            event.listen(self._reader.sync_engine, "connect", refuse_writes)
         else:
-            self._writer = self._reader = _postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
+            self._writer = self._reader = postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
         for engine in {self._writer, self._reader}:
             metrics.observe_engine(engine.sync_engine)
             if tracing:
                 tracing.observe_engine(engine.sync_engine)
         self.connections_limit = 1 + SQLITE_READERS if self.is_sqlite else POSTGRES_CONNECTIONS
+        self.changes_here: Counter[str] = Counter()
         self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
         self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
 
@@ -184,6 +190,13 @@ class Database:
         async with self._write_sessions() as session:
             async with session.begin():
                 yield session
+                await session.flush()
+                changed = sorted(session.info.get("changed", ()))
+                for name in changed:  # last, so that writers of one kind wait for each other only while one commits
+                    raised = update(Generation).where(Generation.name == name).values(number=Generation.number + 1)
+                    await session.execute(raised)
+            for name in changed:
+                self.changes_here[name] += 1
             effects: list[Effect] = session.info.get("effects", [])
             for effect in effects:
                 try:
@@ -203,6 +216,11 @@ class Database:
         """A writing connection without a session, for migrations; the caller's block is one transaction."""
         async with self._writer.begin() as connection:
             yield connection
+
+    async def generation(self, name: str) -> int:
+        """The number of a kind of data. What is read after it is at least as new."""
+        async with self.reading() as session:
+            return (await session.scalars(select(Generation.number).where(Generation.name == name))).one()
 
     async def ping(self) -> None:
         """Raise unless the database answers."""
@@ -227,73 +245,6 @@ def on_commit(session: AsyncSession, effect: Effect) -> None:
     session.info.setdefault("effects", []).append(effect)
 
 
-def database_url(settings: Settings) -> tuple[URL, bool]:
-    """The URL in SQLAlchemy's spelling, and whether a PgBouncer in transaction mode stands before the server.
-
-    Accepts what platforms hand out (`postgres://…?sslmode=require`) and rewrites it for asyncpg.
-    """
-    if settings.database_url is None:
-        return URL.create("sqlite+aiosqlite", database=str(settings.data_dir.absolute() / "library.db")), False
-    url = make_url(settings.database_url.get_secret_value())
-    if url.get_backend_name() == "sqlite":
-        return url.set(drivername="sqlite+aiosqlite"), False
-    query = dict(url.query)
-    through_pgbouncer = query.pop("pgbouncer", "false") == "true"
-    if "sslmode" in query:
-        query["ssl"] = query.pop("sslmode")
-    return url.set(drivername="postgresql+asyncpg", query=query), through_pgbouncer
-
-
-def _postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
-    # A PgBouncer in transaction mode knows neither prepared statements of a session nor its settings: there the
-    # limits belong to the role (scripts/init-db.sql).
-    connect_args: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_SECONDS}
-    if through_pgbouncer:
-        connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
-    else:
-        connect_args["server_settings"] = {"application_name": "library", **POSTGRES_LIMITS}
-    return create_async_engine(
-        url,
-        pool_size=POSTGRES_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_pre_ping=True,
-        hide_parameters=True,  # an error's text goes to the logs; names, addresses and hashes must not
-        connect_args=connect_args,
-    )
-
-
-def _sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000,
-        hide_parameters=True,
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000},
-    )
-
-    def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        del record
-        connection.isolation_level = None  # we emit BEGIN ourselves
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",  # a loan that was confirmed survives a power cut
-            "foreign_keys=ON",
-            "secure_delete=ON",  # what is erased is overwritten, not only unlinked
-            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    event.listen(engine.sync_engine, "connect", configure)
-    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
-
-
-def _refuse_writes(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    del record
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA query_only=ON")
-    cursor.close()
+def raise_generation(session: AsyncSession | Session, name: str) -> None:
+    """Say that the transaction changes data of this kind: its generation is raised when the transaction commits."""
+    session.info.setdefault("changed", set()).add(name)

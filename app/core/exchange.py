@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 import structlog
@@ -151,14 +151,27 @@ class Exchange:
     async def _start(self, message: Message) -> None:
         self._is_started = True
         self.status = message["status"]
-        headers: Headers = list(message.get("headers", []))
-        present = {name for name, _ in headers}
-        headers += [item for item in SECURITY_HEADERS.items() if item[0] not in present]
-        if self.scope.get("scheme") == "https":
-            headers.append(STRICT_TRANSPORT)
-        headers += self.headers
-        headers.append((b"x-request-id", self.request_id.encode()))
+        headers = [*completed(message.get("headers", [])), *self._own()]
         await self._send({**message, "headers": headers})
+
+    async def send_ready(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer with headers that are `completed` already, and the whole body."""
+        self._is_started = True
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self._own()]})
+        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
+
+    def _own(self) -> Headers:
+        """The headers that only this answer has."""
+        strict = [STRICT_TRANSPORT] if self.scope.get("scheme") == "https" else []
+        return [*strict, *self.headers, (b"x-request-id", self.request_id.encode())]
+
+
+def completed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """An answer's headers, with those of the house where it has none of its own."""
+    given = list(headers)
+    present = {name for name, _ in given}
+    return given + [item for item in SECURITY_HEADERS.items() if item[0] not in present]
 
 
 def _request_id(scope: Scope) -> str:

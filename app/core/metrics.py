@@ -62,6 +62,8 @@ breaker_open = Gauge(
 event_loop_lag_seconds = Histogram(
     "event_loop_lag_seconds", "How late the event loop woke a sleeper", buckets=LAG_BUCKETS
 )
+cache_hits_total = Counter("cache_hits_total", "Answers sent from what was kept")
+cache_misses_total = Counter("cache_misses_total", "Answers that were worked out and may be kept")
 workers = Gauge("workers", "Processes that answer requests", multiprocess_mode="livesum")
 workers_memory_bytes = Gauge("workers_memory_bytes", "Resident memory of these processes", multiprocess_mode="livesum")
 log_lines_total = Counter("log_lines_total", "Lines logged, by level", ["level"])

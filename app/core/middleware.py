@@ -7,7 +7,8 @@ application, under a deadline; headers are set and the request is measured on th
 import asyncio
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -18,7 +19,7 @@ from app.core.config import Settings
 from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
 from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
-from app.core.lanes import Lane, Lanes
+from app.core.lanes import Lanes
 from app.core.proxies import TrustedProxies
 from app.core.tracing import Tracing, parent_of
 
@@ -50,6 +51,9 @@ class DeadlineExceeded(Unavailable):
     code, detail = "deadline_exceeded", "The answer took too long and was given up; try again shortly."
 
 
+Load = Callable[[Scope, Send], Awaitable[None]]
+
+
 class Limiter(Protocol):
     """Says whether a request may go on, and adds to `exchange.headers` what the client should know of his limits."""
 
@@ -57,9 +61,9 @@ class Limiter(Protocol):
 
 
 class ResponseCache(Protocol):
-    """Answers from ready bytes, or returns False and lets the application answer; the speed issue's place."""
+    """Answers from ready bytes, or by letting `load` ask the application; False: it is none of its answers."""
 
-    async def answer(self, scope: Scope, send: Send) -> bool: ...
+    async def answer(self, exchange: Exchange, load: Load) -> bool: ...
 
 
 class Endpoints:
@@ -161,16 +165,16 @@ class Shell:
             raise refusal
         with self.lanes.of(scope["path"]) as lane:
             exchange.limit_body(lane.body_bytes)
-            if self.cache and await self.cache.answer(scope, exchange.send):
-                return
-            await self._within_deadline(exchange, lane)
+            exchange.idle_limit(lane.idle_seconds)
+            load = partial(self._within_deadline, exchange, lane.deadline_seconds)
+            if not (self.cache and await self.cache.answer(exchange, load)):
+                await load(scope, exchange.send)
 
-    async def _within_deadline(self, exchange: Exchange, lane: Lane) -> None:
+    async def _within_deadline(self, exchange: Exchange, seconds: float | None, scope: Scope, send: Send) -> None:
         """Let the application answer; what takes too long is cancelled, and rolls back."""
-        exchange.idle_limit(lane.idle_seconds)
         try:
-            async with asyncio.timeout(lane.deadline_seconds) as deadline:
-                await self.app(exchange.scope, exchange.receive, exchange.send)
+            async with asyncio.timeout(seconds) as deadline:
+                await self.app(scope, exchange.receive, send)
         except TimeoutError:
             if not deadline.expired():
                 raise

@@ -6,7 +6,8 @@ from typing import Final
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.books.models import Book
+from app.books.models import CATALOGUE, Book
+from app.core.db import raise_generation
 from app.loans.models import Loan
 
 COUNTED: Final = timedelta(days=365)
@@ -37,4 +38,5 @@ async def note(session: AsyncSession, counted: list[tuple[int, int]]) -> int:
         books = Book.__table__
         statement = update(books).where(books.c.id == bindparam("book")).values(popularity=bindparam("times"))  # type: ignore[arg-type]  # a mapped table is a Table
         await (await session.connection()).execute(statement, rows)
+        raise_generation(session, CATALOGUE)
     return len(rows)

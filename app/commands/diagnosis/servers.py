@@ -14,7 +14,8 @@ from app.commands import masks
 from app.commands.diagnosis.findings import Finding, State
 from app.core import job_runs
 from app.core.config import Environment, Settings
-from app.core.db import Database, database_url
+from app.core.db import Database
+from app.core.engines import database_url
 from app.core.mail import Carrier, ServerUnavailable
 from app.core.revision import current, newest
 from app.core.storage import Storage, StorageUnavailable

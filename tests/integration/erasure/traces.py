@@ -9,7 +9,7 @@ from sqlalchemy import MetaData, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import Settings
-from app.core.db import database_url
+from app.core.engines import database_url
 
 
 async def traces(settings: Settings, *, words: list[str], log: str = "") -> list[str]:

@@ -76,7 +76,7 @@ async def list_books(request: Request, session: Reading, who: Who, query: Annota
     members = json.dumps({"next": cursor, "corrected": page.corrected, "hint": page.hint}, ensure_ascii=False)
     response = tagged(request, f'{{"items":[{items}],{members[1:-1]}}}')
     response.headers.update(next_link(request, cursor))
-    if live or query.available is not None:
+    if live or query.available is not None or query.branch is not None:
         response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -1,0 +1,261 @@
+"""The response cache: anonymous answers about catalogue data as ready bytes, true as long as their generation is.
+
+A process reads a generation's number again when it is half a second old, and at once after a change of its own. What
+was read from the database after a number is at least as new as that number says, so an answer kept under it can be
+too new (and is dropped early), never too old.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from app.core import metrics
+from app.core.coding import coding_for, encoded
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.exchange import Exchange, Headers, Message, Scope, Send, completed
+from app.core.tasks import end
+
+log = structlog.get_logger()
+
+SHARED: Final = b"no-cache"
+"""The Cache-Control by which an endpoint says that its answer is the same for everybody."""
+VARY: Final = (b"vary", b"Accept-Encoding, Authorization, Cookie")
+CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
+REREAD_SECONDS: Final = 0.4
+TRUSTED_SECONDS: Final = 0.9
+MAX_BYTES: Final = 32 * 1024 * 1024
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+MIN_CODED_BYTES: Final = 512
+
+Load = Callable[[Scope, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The answer in one coding, with all headers but those of the single request."""
+
+    tag: bytes
+    headers: Headers
+    not_modified: Headers
+    body: bytes
+
+
+class Kept:
+    """One answer and the variants of it that somebody has asked for."""
+
+    def __init__(self, generation: int, expires_at: float, headers: Headers, body: bytes) -> None:
+        self.generation = generation
+        self.expires_at = expires_at
+        self._headers = [item for item in headers if item[0] not in {b"content-length", b"etag", b"vary"}]
+        self._tag = dict(headers)[b"etag"]
+        self._variants = {b"": self._variant(b"", body)}
+        self.size = len(body) + 1_000
+
+    def variant(self, scope: Scope) -> Variant:
+        """The one for what the client accepts; worked out once."""
+        identity = self._variants[b""]
+        coding = coding_for(scope["headers"]) if len(identity.body) >= MIN_CODED_BYTES else b""
+        found = self._variants.get(coding)
+        if found is None:
+            found = self._variants[coding] = self._variant(coding, encoded(identity.body, coding))
+            self.size += len(found.body)
+        return found
+
+    def held(self, asked: bytes) -> Variant | None:
+        """The variant that the client says he has."""
+        if asked.strip() == b"*":
+            return self._variants[b""]
+        tags = {tag.strip().removeprefix(b"W/") for tag in asked.split(b",")}
+        return next((variant for variant in self._variants.values() if variant.tag in tags), None)
+
+    def _variant(self, coding: bytes, body: bytes) -> Variant:
+        tag = b'%b-%b"' % (self._tag[:-1], coding) if coding else self._tag
+        told: Headers = [(b"etag", tag), VARY]
+        whole = [*self._headers, *told, (b"content-length", str(len(body)).encode())]
+        if coding:
+            whole.append((b"content-encoding", coding))
+        kept_on_304 = [item for item in self._headers if item[0] in {b"cache-control", b"link"}]
+        return Variant(tag, completed(whole), completed([*kept_on_304, *told]), body)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A generation's number, when it was read, and how many changes this process had made by then."""
+
+    number: int
+    read_at: float
+    changes_here: int
+
+
+class ResponseCache:
+    """Keeps answers under the paths in `kinds`, which says of what kind the data behind each of them is.
+
+    `on_hit` is called with each request that the application doesn't see.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        kinds: Mapping[str, str],
+        on_hit: Callable[[Scope], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kinds = dict(kinds) if settings.cache_enabled else {}
+        self._lifetime = settings.cache_default_timeout
+        self._database = database
+        self._on_hit = on_hit
+        self._clock = clock
+        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+        self._bytes = 0
+        self._known: dict[str, Known] = {}
+        self._rereads: dict[str, asyncio.Task[None]] = {}
+        self._flights: dict[bytes, asyncio.Future[Kept | None]] = {}
+
+    async def answer(self, exchange: Exchange, load: Load) -> bool:
+        """Answer from what is kept, or from what `load` makes the application say; False: it is none of ours.
+
+        Of several requests for the same, one loads and the others wait for it.
+        """
+        scope = exchange.scope
+        kind = self._kind(scope)
+        if kind is None:
+            return False
+        number = await self._number(kind)
+        if number is None:
+            return False
+        key = b"%b?%b" % (scope["path"].encode(), scope["query_string"])
+        kept = self._fresh(key, number)
+        if kept is None and (flight := self._flights.get(key)):
+            kept = await asyncio.shield(flight)
+            if kept is None:
+                return False
+        if kept is not None:
+            metrics.cache_hits_total.inc()
+            self._on_hit(scope)
+            await self._send(exchange, kept)
+            return True
+        metrics.cache_misses_total.inc()
+        await self._load(exchange, load, key, number)
+        return True
+
+    async def close(self) -> None:
+        await end(*self._rereads.values())
+
+    def _kind(self, scope: Scope) -> str | None:
+        """What the answer would be kept under; None for whatever has credentials or is no catalogue data."""
+        if scope["method"] != "GET":
+            return None
+        path = scope["path"]
+        for prefix, kind in self._kinds.items():
+            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+                return None if any(name in CREDENTIALS for name, _ in scope["headers"]) else kind
+        return None
+
+    async def _number(self, kind: str) -> int | None:
+        """The generation's number, read less than a second ago; None if the database doesn't tell it."""
+        known = self._known.get(kind)
+        age = self._age(kind, known)
+        if age > REREAD_SECONDS:
+            reread = self._rereads.get(kind)
+            if reread is None or reread.done():
+                reread = self._rereads[kind] = asyncio.create_task(self._reread(kind))
+            if age > TRUSTED_SECONDS:
+                await asyncio.shield(reread)
+                known = self._known.get(kind)
+                if self._age(kind, known) > TRUSTED_SECONDS:
+                    return None
+        return known.number if known else None
+
+    def _age(self, kind: str, known: Known | None) -> float:
+        if known is None or known.changes_here != self._database.changes_here[kind]:
+            return float("inf")
+        return self._clock() - known.read_at
+
+    async def _reread(self, kind: str) -> None:
+        now, changes_here = self._clock(), self._database.changes_here[kind]
+        try:
+            number = await self._database.generation(kind)
+        except Exception as error:  # noqa: BLE001  # a database that is away: the application says so
+            log.warning("cache_blind", reason=type(error).__name__)
+            return
+        known = self._known.get(kind)
+        if known is not None and known.number != number:
+            self._kept.clear()
+            self._bytes = 0
+        self._known[kind] = Known(number, now, changes_here)
+
+    def _fresh(self, key: bytes, number: int) -> Kept | None:
+        kept = self._kept.get(key)
+        if kept is None or kept.generation != number or kept.expires_at < self._clock():
+            return None
+        self._kept.move_to_end(key)
+        return kept
+
+    async def _load(self, exchange: Exchange, load: Load, key: bytes, number: int) -> None:
+        flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        kept = None
+        try:
+            recorded = Recorder(exchange.send)
+            # A copy: whoever has the answer already is told so from what is kept.
+            unconditional = [item for item in exchange.scope["headers"] if item[0] != b"if-none-match"]
+            await load({**exchange.scope, "headers": unconditional}, recorded.send)
+            if recorded.headers is not None:
+                expires_at = self._clock() + self._lifetime
+                kept = Kept(number, expires_at, recorded.headers, bytes(recorded.body))
+                self._keep(key, kept)
+        finally:
+            del self._flights[key]
+            flight.set_result(kept)
+        if kept is not None:
+            await self._send(exchange, kept)
+
+    def _keep(self, key: bytes, kept: Kept) -> None:
+        if (former := self._kept.pop(key, None)) is not None:
+            self._bytes -= former.size
+        self._kept[key] = kept
+        self._bytes += kept.size
+        while self._bytes > MAX_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.size
+
+    async def _send(self, exchange: Exchange, kept: Kept) -> None:
+        size = kept.size
+        variant = kept.variant(exchange.scope)
+        self._bytes += kept.size - size
+        asked = next((value for name, value in exchange.scope["headers"] if name == b"if-none-match"), b"")
+        if asked and (held := kept.held(asked)):
+            await exchange.send_ready(304, held.not_modified, b"")
+        else:
+            await exchange.send_ready(200, variant.headers, variant.body)
+
+
+class Recorder:
+    """Takes in an answer that may be kept; passes on any other as it comes."""
+
+    def __init__(self, passed_on: Send) -> None:
+        self._passed_on = passed_on
+        self.headers: Headers | None = None
+        self.body = bytearray()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and _may_be_kept(message):
+            self.headers = message["headers"]
+        elif self.headers is None:
+            await self._passed_on(message)
+        else:
+            self.body += message.get("body", b"")
+
+
+def _may_be_kept(message: Message) -> bool:
+    headers = dict(message.get("headers", ()))
+    if message["status"] != 200 or headers.get(b"cache-control") != SHARED or b"set-cookie" in headers:  # noqa: PLR2004  # OK
+        return False
+    return b"etag" in headers and int(headers.get(b"content-length", MAX_ANSWER_BYTES + 1)) <= MAX_ANSWER_BYTES

@@ -1,0 +1,96 @@
+"""Engines: how connections to PostgreSQL and SQLite are made, and what each of them is told at its start."""
+
+from typing import Any, Final
+
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.core.config import Settings
+
+POOL_TIMEOUT_SECONDS: Final = 2
+CONNECT_TIMEOUT_SECONDS: Final = 3
+SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
+SQLITE_READERS: Final = 4
+POSTGRES_CONNECTIONS: Final = 8
+POSTGRES_LIMITS: Final = {
+    "statement_timeout": "2000",
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "5000",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+
+def database_url(settings: Settings) -> tuple[URL, bool]:
+    """The URL in SQLAlchemy's spelling, and whether a PgBouncer in transaction mode stands before the server.
+
+    Accepts what platforms hand out (`postgres://…?sslmode=require`) and rewrites it for asyncpg.
+    """
+    if settings.database_url is None:
+        return URL.create("sqlite+aiosqlite", database=str(settings.data_dir.absolute() / "library.db")), False
+    url = make_url(settings.database_url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        return url.set(drivername="sqlite+aiosqlite"), False
+    query = dict(url.query)
+    through_pgbouncer = query.pop("pgbouncer", "false") == "true"
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")
+    return url.set(drivername="postgresql+asyncpg", query=query), through_pgbouncer
+
+
+def postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
+    # A PgBouncer in transaction mode knows neither prepared statements of a session nor its settings: there the
+    # limits belong to the role (scripts/init-db.sql).
+    connect_args: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_SECONDS}
+    if through_pgbouncer:
+        connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
+    else:
+        connect_args["server_settings"] = {"application_name": "library", **POSTGRES_LIMITS}
+    return create_async_engine(
+        url,
+        pool_size=POSTGRES_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        hide_parameters=True,  # an error's text goes to the logs; names, addresses and hashes must not
+        connect_args=connect_args,
+    )
+
+
+def sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=SQLITE_BUSY_TIMEOUT_MS / 1000,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_MS / 1000},
+    )
+
+    def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        del record
+        connection.isolation_level = None  # we emit BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a loan that was confirmed survives a power cut
+            "foreign_keys=ON",
+            "secure_delete=ON",  # what is erased is overwritten, not only unlinked
+            f"busy_timeout={SQLITE_BUSY_TIMEOUT_MS}",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def refuse_writes(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    del record
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")
+    cursor.close()
