@@ -99,12 +99,10 @@ async def change(session: AsyncSession, *, copy_id: int, changes: JsonObject, if
     """
     copy = await present(session, copy_id)
     compare(copy.version, if_match, lambda: read(copy, currency=currency))
+    if "branch" in changes:
+        await branches.check_open(session, changes["branch"])  # before any change, which a question would write
     for name, value in changes.items():
-        if name == "branch":
-            await branches.check_open(session, value)
-            copy.branch_id = value
-        else:
-            setattr(copy, name, value)
+        setattr(copy, "branch_id" if name == "branch" else name, value)
     if session.is_modified(copy):
         copy.version += 1
     await _flush_barcode(session)

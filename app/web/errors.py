@@ -8,14 +8,22 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app.api.deps import ConfirmationRequired, SecondFactorRequired
+from app.api.errors import ValidationFailed
 from app.core.config import Settings
-from app.core.errors import AppError, Unauthorized
+from app.core.errors import AppError, Unauthorized, Unprocessable
 from app.core.exchange import ErrorPage, Headers, Scope
 from app.web import page
 from app.web.once import FIELD, DoneAlready
 
 SERVER_FAULT: Final = 5
 _PROGRAMS: Final = ("/health", "/metrics", "/openapi.json", "/static/", "/docs", "/redoc")
+
+
+class BadAddress(Unprocessable):
+    code, detail = (
+        "bad_address",
+        "Something in this address can't be right. Go back and try again, or search the catalogue.",
+    )
 
 
 async def answer(request: Request, error: AppError) -> Response | None:
@@ -28,6 +36,8 @@ async def answer(request: Request, error: AppError) -> Response | None:
     if isinstance(error, SecondFactorRequired):
         return RedirectResponse("/me/security?said=factor-needed", 303, page.HEADERS)
     view = page.make(request, settings, request.app.state.database, None, None, datetime.now(UTC))
+    if isinstance(error, ValidationFailed):
+        error = BadAddress()  # forms are judged by their pages: what is left are addresses that nobody was given
     if view.is_fragment:
         return view.show("errors/fragment.html", error.status, error=error)
     if isinstance(error, Unauthorized | ConfirmationRequired):

@@ -20,6 +20,7 @@ _SENTENCES: Final = {
     "date_from_datetime_parsing": "This must be a day such as 2026-12-31.",
     "literal_error": "Choose one of the list.",
     "enum": "Choose one of the list.",
+    "bool_parsing": "Choose one of the list.",
 }
 
 

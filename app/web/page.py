@@ -25,8 +25,9 @@ from app.auth.service import Identity
 from app.bookings.context import Context
 from app.core.config import Settings
 from app.core.db import Database
-from app.core.errors import AppError
+from app.core.errors import AppError, BadRequest
 from app.core.i18n import known
+from app.core.pagination import MAX_ID
 from app.policies import service as policies
 from app.users import queries as users
 from app.users.models import User
@@ -49,6 +50,10 @@ HEADERS: Final = {
 }
 LIGHT_COOKIE: Final = "light"
 A_YEAR_SECONDS: Final = 365 * 24 * 60 * 60
+
+
+class UnreadableForm(BadRequest):
+    code, detail = "unreadable_form", "What was typed holds a character that can't be kept. Go back and type it again."
 
 
 @cache
@@ -112,6 +117,10 @@ class View:
         """What was typed into all fields of this name, empty ones left out."""
         return [value.strip() for value in self.form.getlist(name) if isinstance(value, str) and value.strip()]
 
+    def number(self, name: str) -> int:
+        """The version or id in a field; 0, which nothing has, for everything else."""
+        return whole(self.text(name))
+
     @property
     def typed(self) -> dict[str, str]:
         return {name: value for name, value in self.form.items() if isinstance(value, str)}
@@ -162,6 +171,12 @@ class View:
         response.set_cookie(name, value, max_age=A_YEAR_SECONDS, secure=secure, httponly=True, samesite="lax")
 
 
+def whole(text: str) -> int:
+    """The number that a text is, as large as an id may be; 0 for every other text."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_ID))
+    return int(text) if is_number and int(text) <= MAX_ID else 0
+
+
 def device_name(agent: str | None) -> str:
     """`Firefox, Linux` of what a browser says of itself; what can't be told apart stands as it is."""
     browsers, systems = (
@@ -186,7 +201,10 @@ async def _view(request: Request, who: Who, now: Now) -> View:
     if who is not None:
         async with database.reading() as session:
             user = await users.find(session, who.user_id)
-    return make(request, settings, database, who, user, now, form=await form_of(request))
+    form = await form_of(request)
+    if any("\0" in value for value in form.values() if isinstance(value, str)):
+        raise UnreadableForm  # no database takes it, and nobody can type it
+    return make(request, settings, database, who, user, now, form=form)
 
 
 def make(

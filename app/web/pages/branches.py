@@ -1,10 +1,11 @@
 """Branches, and the days on which they open."""
 
+import re
 from calendar import monthrange
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Response
 
 from app.api.deps import BranchEditor, CalendarEditor
 from app.api.v1.endpoints import branches as api_branches
@@ -20,7 +21,7 @@ from app.web.page import Page, View
 router = APIRouter()
 
 BranchId = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
-Month = Annotated[str, Query(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
+_MONTH: Final = re.compile(r"20\d\d-(0[1-9]|1[0-2])", re.ASCII)
 
 
 @router.get("/branches")
@@ -55,7 +56,7 @@ async def add(page: Page, who: BranchEditor) -> Response:
 
 
 @router.get("/branches/{branch_id}")
-async def one(page: Page, who: CalendarEditor, branch_id: BranchId, month: Month = "") -> Response:
+async def one(page: Page, who: CalendarEditor, branch_id: BranchId, month: str = "") -> Response:
     """One branch and a month of its calendar."""
     del who
     return await _one(page, branch_id, month)
@@ -67,7 +68,8 @@ async def _one(
     async with page.database.reading() as session:
         branch = await branches.get(session, branch_id)
         calendar = branches.read_calendar(branch, page.settings.timezone)
-    first = date.fromisoformat(f"{month}-01") if month else page.words.local(page.now).date().replace(day=1)
+    this_month = f"{page.words.local(page.now):%Y-%m}"
+    first = date.fromisoformat(f"{month if _MONTH.fullmatch(month) else this_month}-01")
     days = [first + timedelta(days=index) for index in range(monthrange(first.year, first.month)[1])]
     exceptions = {each.on: each for each in calendar.exceptions}
     is_open = {
@@ -114,7 +116,7 @@ async def close(page: Page, who: BranchEditor, branch_id: BranchId) -> Response:
 @router.post("/branches/{branch_id}/calendar")
 async def set_calendar(page: Page, who: CalendarEditor, branch_id: BranchId) -> Response:
     """Say on which weekdays it opens, or make one day an exception, or none any more."""
-    month = page.text("month")
+    month = page.text("month")[:7]
     try:
         async with page.changing() as session:
             await auth.check_branch(session, identity=who, branch_id=branch_id)
@@ -142,4 +144,4 @@ def _changed(page: View, stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _version(page: View) -> frozenset[int]:
-    return frozenset({int(page.text("version")) if page.text("version").isdecimal() else 0})
+    return frozenset({page.number("version")})

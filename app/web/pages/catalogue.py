@@ -13,6 +13,7 @@ from app.bookings.schemas import BookingCreate
 from app.books import queries
 from app.books import service as books
 from app.books.schemas import BookQuery
+from app.branches import service as branch_service
 from app.copies import queries as copy_queries
 from app.core.errors import AppError
 from app.core.pagination import MAX_ID
@@ -84,13 +85,16 @@ async def status(page: Page, book_id: BookId) -> Response:
 @router.post("/books/{book_id}/bookings")
 async def book_a_copy(page: Page, who: SignedIn, book_id: BookId) -> Response:
     """Book any copy of the book, to be collected at the branch chosen."""
-    branch = page.text("pickup_branch") or None
+    branch = page.text("pickup_branch")
     try:
+        data = forms.read(BookingCreate, {"book_id": book_id, "pickup_branch": branch}, page.words)
         async with page.changing() as session:
-            await place(session, BookingCreate(book_id=book_id, pickup_branch=branch), who, await page.context(session))
+            await place(session, data, who, await page.context(session))
             return page.go(f"/books/{book_id}", "booked")
     except (books.BookNotFound, books.BookGone, books.BookMerged):
         raise
+    except Mistakes:
+        return await _show(page, book_id, error=branch_service.UnknownBranch(branch=branch[:32]))
     except AppError as error:
         return await _show(page, book_id, error=error)
 

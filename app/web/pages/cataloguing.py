@@ -18,7 +18,7 @@ from app.uploads.schemas import UploadQuery
 from app.web import forms
 from app.web.catalogue import read, shown
 from app.web.forms import Mistakes
-from app.web.page import Page, View
+from app.web.page import Page, View, whole
 
 router = APIRouter()
 
@@ -88,7 +88,7 @@ async def save(page: Page, who: CatalogueEditor, book_id: RowId) -> Response:
     """Write what was mended, unless somebody else did so meanwhile: then both stand side by side."""
     del who
     book = await _book(page, book_id)
-    version = int(page.text("version")) if page.text("version").isdecimal() else 0
+    version = page.number("version")
     try:
         data = forms.read(BookCreate, _values(page), page.words)
         changes = {name: value for name, value in data.model_dump().items() if name not in _KEPT}
@@ -143,7 +143,7 @@ async def merge(page: Page, who: CatalogueEditor, book_id: RowId) -> Response:
     into = page.text("into")
     try:
         async with page.changing() as session:
-            target = int(into) if into.isdecimal() else 0
+            target = whole(into)
             await loans.merge(session, source_id=book_id, target_id=target, context=await page.context(session))
             return page.go(f"/books/{target}", "merged")
     except AppError as error:
@@ -155,9 +155,9 @@ async def _two(page: View, book_id: int, into: str, *, error: AppError | None = 
     async with page.database.reading() as session:
         row = await books.get(session, book_id=book_id, with_suppressed=True)
         facts["one"] = (await shown(session, page, [row]))[0]
-        if into.isdecimal() and int(into) != book_id:
+        if whole(into) not in {0, book_id}:
             try:
-                kept = await books.get(session, book_id=int(into), with_suppressed=True)
+                kept = await books.get(session, book_id=whole(into), with_suppressed=True)
                 facts["other"] = (await shown(session, page, [kept]))[0]
             except AppError as refusal:
                 error = error or refusal

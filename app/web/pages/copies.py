@@ -14,6 +14,7 @@ from app.copies import service as copies
 from app.copies.models import CopyStatus
 from app.copies.schemas import CopyCreate, CopyUpdate
 from app.core.errors import AppError, Unprocessable
+from app.core.pagination import MAX_ID
 from app.core.versioning import VersionChanged
 from app.loans import service as loans
 from app.web import forms
@@ -75,7 +76,7 @@ async def edit(page: Page, who: CopyEditor, copy_id: RowId) -> Response:
 @router.post("/copies/{copy_id}")
 async def save(page: Page, who: CopyEditor, copy_id: RowId) -> Response:
     """Mend it, unless somebody else did so meanwhile."""
-    version = int(page.text("version")) if page.text("version").isdecimal() else 0
+    version = page.number("version")
     values = {name: page.text(name) or (None if name in OPTIONAL else "") for name in FIELDS}
     try:
         data = forms.read(CopyUpdate, values, page.words)
@@ -136,7 +137,10 @@ async def _one(
 
 @router.get("/labels")
 async def labels(
-    page: Page, who: CopyEditor, book: Annotated[int, Query(ge=1)], start: Annotated[int, Query(ge=1, le=48)] = 1
+    page: Page,
+    who: CopyEditor,
+    book: Annotated[int, Query(ge=1, le=MAX_ID)],
+    start: Annotated[int, Query(ge=1, le=LABELS_A_SHEET)] = 1,
 ) -> Response:
     """Spine labels for a book's copies, six by eight on A4, from the first free place of a sheet."""
     del who

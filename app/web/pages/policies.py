@@ -89,7 +89,7 @@ async def edit(page: Page, who: PolicyEditor, policy_id: RowId) -> Response:
 @router.post("/policies/{policy_id}")
 async def save(page: Page, who: PolicyEditor, policy_id: RowId) -> Response:
     """Change them; loans keep those under which they were made."""
-    version = int(page.text("version")) if page.text("version").isdecimal() else 0
+    version = page.number("version")
     values: dict[str, Any] = {name: page.text(name) for name in TERMS}
     values |= {name: page.text(name) or None for name in CASE}
     try:
@@ -109,7 +109,7 @@ async def save(page: Page, who: PolicyEditor, policy_id: RowId) -> Response:
 @router.post("/policies/{policy_id}/delete")
 async def remove(page: Page, who: PolicyEditor, policy_id: RowId) -> Response:
     """Take terms away; more general ones decide from now on."""
-    version = int(page.text("version")) if page.text("version").isdecimal() else 0
+    version = page.number("version")
     try:
         async with page.changing() as session:
             context = await page.context(session)

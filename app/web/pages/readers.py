@@ -126,7 +126,7 @@ async def save(page: Page, who: ReaderEditor, user_id: UUID, desk: SignInDesk) -
             "branches": page.texts("branches"),
             "disabled": bool(page.text("disabled")),
         }
-    version = int(page.text("version")) if page.text("version").isdecimal() else 0
+    version = page.number("version")
     try:
         data = forms.read(UserChange, values, page.words)
         async with page.changing() as session:

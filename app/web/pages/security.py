@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from app.api.v1.endpoints import account as api_account
 from app.api.v1.endpoints import auth as api_auth
 from app.api.v1.endpoints import mfa as api_mfa
 from app.auth.schemas import CodeProof, Confirmation, PasskeyCreate, PasskeyLogin, PasswordChange
-from app.auth.service import factors, keys, passkeys, sessions
+from app.auth.service import accounts, factors, keys, passkeys, sessions
 from app.core.errors import AppError
 from app.web import forms
 from app.web.forms import Mistakes
@@ -26,6 +26,8 @@ from app.web.page import HEADERS, Page, View
 from app.web.pages.sign_in import HOME, inside
 
 router = APIRouter()
+
+URI_CHARACTERS: Final = 500  # what fits into a QR code, whatever they are
 
 
 @router.get("/me/security")
@@ -57,8 +59,11 @@ async def confirm(page: Page, who: SignedInPerson, desk: SignInDesk) -> Response
     """Prove it, and go on with what was being done."""
     target, kept = inside(page.text("next")) or "/me/security", page.text("kept")
     try:
-        data = Confirmation(password=str(page.form.get("password", ""))[:128], code=page.text("code") or None)
+        values = {"password": page.form.get("password", ""), "code": page.text("code")}
+        data = forms.read(Confirmation, values, page.words)
         await api_auth.confirm(data, desk, who)
+    except Mistakes:
+        return page.refuse("login.html", accounts.WrongCredentials(), action="/confirm", next_path=target, kept=kept)
     except AppError as error:
         return page.refuse("login.html", error, action="/confirm", next_path=target, kept=kept)
     return page.show("go_on.html", target=target, fields=parse_qsl(kept)) if kept else page.go(target)
@@ -120,7 +125,7 @@ async def confirm_totp(page: Page, who: ConfirmedPerson, desk: SignInDesk) -> Re
 
 
 async def _again(page: View, error: AppError) -> Response:
-    uri = page.text("uri")
+    uri = page.text("uri")[:URI_CHARACTERS]
     return page.refuse("totp.html", error, secret=page.text("secret"), uri=uri, qr=_drawn(uri))
 
 
