@@ -48,7 +48,7 @@ class Server:
         family = [self._process, *self._process.children(recursive=True)]
         return sum(process.memory_full_info().pss for process in family)
 
-    def load(self, path: str, *, seconds: float, headers: Mapping[str, str]) -> Round:
+    def load(self, path: str, *, seconds: int, headers: Mapping[str, str]) -> Round:
         """Ask for the path as fast as answers come; every answer must be a success."""
         options = [option for name, value in headers.items() for option in ("-H", f"{name}: {value}")]
         before = self.cpu_seconds()
