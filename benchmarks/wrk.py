@@ -62,8 +62,8 @@ class Server:
         return Round(
             cpu_us=spent / requests * 1e6,
             per_second=float(_found(r"Requests/sec:\s+([\d.]+)", told)),
-            p50_ms=_milliseconds(_found(r"50%\s+(\S+)", told)),
-            p99_ms=_milliseconds(_found(r"99%\s+(\S+)", told)),
+            p50_ms=_milliseconds(_found(r"(?m)^ +50% +(\S+)", told)),
+            p99_ms=_milliseconds(_found(r"(?m)^ +99% +(\S+)", told)),
         )
 
 
