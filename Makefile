@@ -29,6 +29,10 @@ stack-test: setup-stack setup-dev ## Build the image, start all that docker-comp
 bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
 	@$(BIN)/python -m benchmarks.circulation $(if $(QUICK),--quick)
 
+.PHONY: bench-serving
+bench-serving: setup-tests assets ## Measure what an answer costs against the machine's limit and against peers; QUICK=1
+	@$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
+
 .PHONY: soak
 soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
 	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)

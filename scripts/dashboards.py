@@ -82,6 +82,8 @@ DASHBOARDS: Final[dict[str, tuple[str, list[Panel]]]] = {
         Panel("Locks", "short", {"{{mode}}": 'sum by (mode) (pg_locks_count{job="postgres"})'}),
     ]),
     "cache": ("Cache", [
+        Panel("Catalogue answers", "reqps", {
+            "from ready bytes": _rate("cache_hits_total"), "worked out": _rate("cache_misses_total")}),
         Panel("Redis answers", "short", {"up": 'redis_up{job="redis"}'}),
         Panel("The service does without", "short", {"{{target}}": _gauge("breaker_open")}),
         Panel("Memory", "bytes", {

@@ -1,6 +1,7 @@
 """The shell's limiter: how often one address and one token may ask, by what they ask for."""
 
 import hashlib
+from functools import cache
 from typing import Final
 
 from starlette.requests import cookie_parser
@@ -8,7 +9,7 @@ from starlette.requests import cookie_parser
 from app.api.cookies import cookie_name
 from app.core.config import Settings
 from app.core.errors import AppError, TooManyRequests
-from app.core.exchange import Exchange, Scope
+from app.core.exchange import Exchange
 from app.core.limits import Limit, Limits, Taken
 from app.core.proxies import network_of
 
@@ -35,36 +36,38 @@ class RequestLimiter:
         scope = exchange.scope
         if not self._limits.is_enabled or scope["path"].startswith(UNLIMITED):
             return None
-        taken = await self._judge(scope)
-        exchange.headers += [
-            (b"ratelimit-policy", taken.limit.policy.encode()),
-            (b"ratelimit", taken.state.encode()),
-        ]
+        taken = await self._judge(exchange)
+        exchange.headers += [_policy(taken.limit), (b"ratelimit", taken.state.encode())]
         if taken.is_allowed:
             return None
         return TooManyRequests(headers={"Retry-After": str(max(1, taken.retry_after_seconds))})
 
-    async def _judge(self, scope: Scope) -> Taken:
+    async def _judge(self, exchange: Exchange) -> Taken:
+        scope = exchange.scope
         host = scope["client"][0] if scope.get("client") else "unknown"
         address = network_of(host, ipv4_bits=32)
         at_address = self._limits.take_here(ADDRESS, address)
         if not at_address.is_allowed:
             return at_address
-        who = self._token(scope) or address
+        who = self._token(exchange) or address
         if scope["method"] in SAFE:
             return self._limits.take_here(READS, who)
         if scope["path"].startswith(self._sign_in):
             return await self._limits.take(SIGN_IN, address)
         return await self._limits.take(WRITES, who)
 
-    def _token(self, scope: Scope) -> str | None:
+    def _token(self, exchange: Exchange) -> str | None:
         """A fingerprint of the credential that came along, so that the buckets hold no secret."""
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                return _fingerprint(value)
-            if name == b"cookie" and (session := cookie_parser(value.decode("latin-1")).get(self._cookie)):
-                return _fingerprint(session.encode())
-        return None
+        if credential := exchange.given.get(b"authorization"):
+            return _fingerprint(credential)
+        cookies = exchange.given.get(b"cookie")
+        session = cookie_parser(cookies.decode("latin-1")).get(self._cookie) if cookies else None
+        return _fingerprint(session.encode()) if session else None
+
+
+@cache
+def _policy(limit: Limit) -> tuple[bytes, bytes]:
+    return b"ratelimit-policy", limit.policy.encode()
 
 
 def _fingerprint(value: bytes) -> str:

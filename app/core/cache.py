@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 
 from app.core import metrics
-from app.core.coding import coding_for, encoded
+from app.core.coding import best_coding, encoded
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.exchange import Exchange, Headers, Message, Scope, Send, completed
@@ -26,7 +26,6 @@ log = structlog.get_logger()
 SHARED: Final = b"no-cache"
 """The Cache-Control by which an endpoint says that its answer is the same for everybody."""
 VARY: Final = (b"vary", b"Accept-Encoding, Authorization, Cookie")
-CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
 REREAD_SECONDS: Final = 0.4
 TRUSTED_SECONDS: Final = 0.9
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -57,10 +56,10 @@ class Kept:
         self._variants = {b"": self._variant(b"", body)}
         self.size = len(body) + 1_000
 
-    def variant(self, scope: Scope) -> Variant:
+    def variant(self, accepted: bytes) -> Variant:
         """The one for what the client accepts; worked out once."""
         identity = self._variants[b""]
-        coding = coding_for(scope["headers"]) if len(identity.body) >= MIN_CODED_BYTES else b""
+        coding = best_coding(accepted) if len(identity.body) >= MIN_CODED_BYTES else b""
         found = self._variants.get(coding)
         if found is None:
             found = self._variants[coding] = self._variant(coding, encoded(identity.body, coding))
@@ -125,7 +124,7 @@ class ResponseCache:
         Of several requests for the same, one loads and the others wait for it.
         """
         scope = exchange.scope
-        kind = self._kind(scope)
+        kind = self._kind(exchange)
         if kind is None:
             return False
         number = await self._number(kind)
@@ -149,14 +148,15 @@ class ResponseCache:
     async def close(self) -> None:
         await end(*self._rereads.values())
 
-    def _kind(self, scope: Scope) -> str | None:
+    def _kind(self, exchange: Exchange) -> str | None:
         """What the answer would be kept under; None for whatever has credentials or is no catalogue data."""
-        if scope["method"] != "GET":
+        scope, given = exchange.scope, exchange.given
+        if scope["method"] != "GET" or b"authorization" in given or b"cookie" in given:
             return None
         path = scope["path"]
-        for prefix, kind in self._kinds.items():
-            if path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
-                return None if any(name in CREDENTIALS for name, _ in scope["headers"]) else kind
+        for root, kind in self._kinds.items():
+            if path == root or path.startswith(f"{root}/"):
+                return kind
         return None
 
     async def _number(self, kind: str) -> int | None:
@@ -228,9 +228,9 @@ class ResponseCache:
 
     async def _send(self, exchange: Exchange, kept: Kept) -> None:
         size = kept.size
-        variant = kept.variant(exchange.scope)
+        variant = kept.variant(exchange.given.get(b"accept-encoding", b""))
         self._bytes += kept.size - size
-        asked = next((value for name, value in exchange.scope["headers"] if name == b"if-none-match"), b"")
+        asked = exchange.given.get(b"if-none-match")
         if asked and (held := kept.held(asked)):
             await exchange.send_ready(304, held.not_modified, b"")
         else:

@@ -53,7 +53,7 @@ class SlowBody(AppError):
 class Exchange:
     """One request and its answer: counts what comes in, completes the headers of what goes out.
 
-    `headers` are those that the shell adds to the answer, whatever it will be.
+    `given` are the request's headers, `headers` those that the shell adds to the answer, whatever it will be.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, error_page: ErrorPage | None = None) -> None:
@@ -67,7 +67,9 @@ class Exchange:
         self._is_head = scope["method"] == "HEAD"
         if self._is_head:
             scope["method"] = "GET"
-        self.request_id = _request_id(scope)
+        # Where a header comes twice, the first counts.
+        self.given: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+        self.request_id = _request_id(self.given.get(b"x-request-id"))
         scope.setdefault("state", {}).update(request_id=self.request_id, is_head=self._is_head)
         self.status = 500
         self._receive = receive
@@ -83,7 +85,7 @@ class Exchange:
     def limit_body(self, limit_bytes: int) -> None:
         """Refuse at once a body that is announced too large, and stop one that turns out so."""
         self._limit_bytes = limit_bytes
-        announced = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"0")
+        announced = self.given.get(b"content-length", b"0")
         if not announced.isdigit():
             raise MalformedLength
         if int(announced) > limit_bytes:
@@ -174,6 +176,5 @@ def completed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return given + [item for item in SECURITY_HEADERS.items() if item[0] not in present]
 
 
-def _request_id(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex
+def _request_id(given: bytes | None) -> str:
+    return given.decode() if given and REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex

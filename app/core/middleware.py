@@ -1,6 +1,6 @@
 """The shell: the one ASGI layer around the application, so that what every request needs costs one layer.
 
-Order: request id → client address → URL → [probe] → host → CORS → limiter → lane → body limit → response cache →
+Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → lane → body limit →
 application, under a deadline; headers are set and the request is measured on the way out, whatever happened inside.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -20,6 +20,7 @@ from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
 from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
 from app.core.lanes import Lanes
+from app.core.logging import REQUEST
 from app.core.proxies import TrustedProxies
 from app.core.tracing import Tracing, parent_of
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 MAX_URL_BYTES: Final = 4_096
 MAX_HEADER_BYTES: Final = 16_384
 SLOW_SECONDS: Final = 1.0
+KNOWN_PATHS: Final = 4_096
 ONE_LINE_IN: Final = 100
 
 
@@ -78,8 +80,9 @@ class Endpoints:
             for index, template in enumerate(self._patterns)
         )
         self._matcher = re.compile("|".join(alternatives) or r"(?!)")
+        self.match = lru_cache(maxsize=KNOWN_PATHS)(self._match)
 
-    def match(self, path: str) -> str:
+    def _match(self, path: str) -> str:
         fixed = self._fixed.get(path)
         if fixed:
             return fixed
@@ -127,7 +130,7 @@ class Shell:
         parent = parent_of(scope["headers"])
         traced = self.tracing.begin(parent) if self.tracing else None
         trace_id = traced.trace_id if traced else parent[0] if parent else exchange.request_id
-        structlog.contextvars.bind_contextvars(request_id=exchange.request_id, trace_id=trace_id)
+        told = REQUEST.set({"request_id": exchange.request_id, "trace_id": trace_id})
         try:
             await self._serve(exchange)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
@@ -139,7 +142,7 @@ class Shell:
             if traced:
                 traced.end(method=method, endpoint=endpoint, status=exchange.status, request_id=exchange.request_id)
             self._log(method, endpoint, exchange.status, seconds)
-            structlog.contextvars.clear_contextvars()
+            REQUEST.reset(told)
 
     def _log(self, method: str, endpoint: str, status: int, seconds: float) -> None:
         """A line for what failed or was slow, and for one in so many of the others."""
@@ -158,32 +161,32 @@ class Shell:
         if scope["path"] in self.probes:
             await self.app(scope, exchange.receive, exchange.send)
             return
-        self._check_host(scope)
+        self._check_host(exchange)
         if await self.cross_origin.answer(exchange):
             return
         if self.limiter and (refusal := await self.limiter.admit(exchange)):
             raise refusal
+        load = partial(self._load, exchange)
+        if not (self.cache and await self.cache.answer(exchange, load)):
+            await load(scope, exchange.send)
+
+    async def _load(self, exchange: Exchange, scope: Scope, send: Send) -> None:
+        """Let the application answer, in its lane; what takes too long is cancelled, and rolls back."""
         with self.lanes.of(scope["path"]) as lane:
             exchange.limit_body(lane.body_bytes)
             exchange.idle_limit(lane.idle_seconds)
-            load = partial(self._within_deadline, exchange, lane.deadline_seconds)
-            if not (self.cache and await self.cache.answer(exchange, load)):
-                await load(scope, exchange.send)
+            try:
+                async with asyncio.timeout(lane.deadline_seconds) as deadline:
+                    await self.app(scope, exchange.receive, send)
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                raise (SlowBody if exchange.is_receiving else DeadlineExceeded) from None
 
-    async def _within_deadline(self, exchange: Exchange, seconds: float | None, scope: Scope, send: Send) -> None:
-        """Let the application answer; what takes too long is cancelled, and rolls back."""
-        try:
-            async with asyncio.timeout(seconds) as deadline:
-                await self.app(scope, exchange.receive, send)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise (SlowBody if exchange.is_receiving else DeadlineExceeded) from None
-
-    def _check_host(self, scope: Scope) -> None:
+    def _check_host(self, exchange: Exchange) -> None:
         if "*" in self.hosts:
             return
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1").lower()
+        host = exchange.given.get(b"host", b"").decode("latin-1").lower()
         name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
         if name not in self.hosts:
             raise UnknownHost

@@ -60,6 +60,7 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
 
+@lru_cache(maxsize=4_096)
 def network_of(host: str, *, ipv4_bits: int, ipv6_bits: int = 56) -> str:
     """The network that an address counts for: one household has a whole /56 of IPv6 to choose addresses from."""
     try:

@@ -14,7 +14,12 @@ EXAMPLE = ROOT / ".env.example"
 LINE = re.compile(r"#([A-Z][A-Z0-9_]*)=(.*)")
 READERS = {"settings", "_settings"}
 # Where else the environment is touched: prometheus_client looks there, and `serve` passes options on to its workers.
-TOUCHES_ENVIRONMENT = {"app/core/config.py", "app/core/metrics.py", "app/commands/serve.py"}
+TOUCHES_ENVIRONMENT = {
+    "app/core/config.py",
+    "app/core/secret_files.py",
+    "app/core/metrics.py",
+    "app/commands/serve.py",
+}
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import brotli
+
 
 class Collector:
     """What came, in order: the path and the body, unpacked."""
@@ -17,8 +19,10 @@ class Collector:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:  # the standard library's name
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
+                unpack = {"gzip": gzip.decompress, "br": brotli.decompress}.get(
+                    self.headers.get("Content-Encoding", "")
+                )
+                body = unpack(body) if unpack else body
                 collector.taken.append((self.path, body))
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
