@@ -181,8 +181,8 @@ CONTROLS = {
     ),
     "what takes too long is given up": Mutant(
         "app/core/middleware.py",
-        "            if not deadline.expired():\n                raise\n",
-        "            if deadline.expired():\n                raise\n",
+        "                if not deadline.expired():\n                    raise\n",
+        "                if deadline.expired():\n                    raise\n",
         f"{SECURITY}/test_edge.py::test_what_takes_too_long_is_given_up",
     ),
     "only a proxy says who the client is": Mutant(
