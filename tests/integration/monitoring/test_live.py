@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import httpx2
@@ -29,6 +30,7 @@ from tests.integration.monitoring.stack import (
 
 WORKERS = 4
 REQUESTS = 200
+SEARCHES = count()
 # Debian's exporter doesn't know it yet, and without a replica there is none.
 OF_NEWER_EXPORTERS = "pg_replication_lag"
 
@@ -124,10 +126,10 @@ def eventually(holds: Callable[[], bool], what: Callable[[], object], seconds: f
         time.sleep(0.5)
 
 
-def load(service: Service, count: int) -> None:
-    """Searches, on a connection each so that every worker gets some."""
-    for _ in range(count):
-        httpx2.get(f"{service.address}/api/v1/books?q=history", timeout=10)
+def load(service: Service, times: int) -> None:
+    """Searches that nobody made before, on a connection each so that every worker gets some."""
+    for number in islice(SEARCHES, times):
+        httpx2.get(f"{service.address}/api/v1/books?q=history+{number}", timeout=10)
 
 
 def lock_books(postgres: servers.Postgres) -> "subprocess.Popen[bytes]":
