@@ -19,7 +19,7 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci -n 4 --ignore tests/integration/stack $(ARGS)  # they wait more than they work
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack $(ARGS)  # they wait more than they work
 
 .PHONY: stack-test
 stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1

@@ -37,9 +37,9 @@ hypothesis.settings.register_profile(
     "noticing", hypothesis.settings.get_profile("repeatable"),
     phases=[hypothesis.Phase.generate], report_multiple_bugs=False,
 )  # fmt: skip
-# Four workers and a database share two cores, which now and then stand still for two seconds. Below the 9 s for which
-# an injected statement would sleep.
-engines.POSTGRES_LIMITS["statement_timeout"] = "8000"
+# Four workers and a database share two cores, which now and then stand still for seconds. A statement has less than the
+# 9 s for which an injected one would sleep.
+engines.POSTGRES_LIMITS.update({"statement_timeout": "8000", "idle_in_transaction_session_timeout": "30000"})
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 _servers = ExitStack()
