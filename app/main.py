@@ -1,6 +1,7 @@
 """The application: only wiring. `app.main:app` is what servers load; `create_app()` is what tests build."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -75,7 +76,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     api.state.is_draining = is_draining
     api.state.look_out = LookOut(api.state.database, is_draining)
     api.state.vitals = Vitals()
-    kinds = {f"{settings.api_v1_str}/books": CATALOGUE}
+    kinds = {re.compile(rf"{settings.api_v1_str}/books(/\d+)?"): CATALOGUE}
     api.state.cache = ResponseCache(settings, api.state.database, kinds=kinds, on_hit=_count_search)
     templates = (context.path for context in iter_route_contexts(api.routes))
     return Shell(

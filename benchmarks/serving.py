@@ -6,9 +6,7 @@ limits raised; records are looked for in ../shared/data.
 
 import argparse
 import asyncio
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,11 +17,10 @@ from typing import Final
 from urllib.request import urlopen
 
 from app.core.config import Settings
-from benchmarks.wrk import ROOT, Round, Server, serving, uvicorn, wait_until_answered
+from benchmarks.wrk import Round, Server, serving, uvicorn
 from tests import evidence, servers
 from tests.conftest import SHARED, _administer, _migrate, _settings
 from tests.integration.conftest import environment, run_import
-from tests.servers import free_port
 
 LIST: Final = "/api/v1/books?limit=20"
 STARTS: Final = 5
@@ -125,22 +122,15 @@ def _judged(measured: dict[str, list[Round]]) -> list[Goal]:
 
 def _starts(settings: Settings) -> float:
     """How much longer the service takes to its first answer than FastAPI with one route: medians of cold starts."""
-    given = os.environ | environment(settings) | {"BENCH_DATABASE": "postgresql://nobody@127.0.0.1/none"}
+    given = environment(settings) | {"BENCH_DATABASE": "postgresql://nobody@127.0.0.1/none"}
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
     for _ in range(STARTS):
         for name, command, path in (
             ("ours", OURS, "/health"), ("bare", uvicorn("benchmarks.peers.bare:app"), "/bare"),
         ):  # fmt: skip
-            port = free_port()
             began = time.monotonic()
-            process = subprocess.Popen(  # noqa: S603  # our own command
-                [word.replace("PORT", str(port)) for word in command], cwd=ROOT, env=given,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
-            wait_until_answered(f"http://127.0.0.1:{port}{path}")
-            seconds[name].append(time.monotonic() - began)
-            process.terminate()
-            process.wait(timeout=30)
+            with serving(command, given, ready=path):
+                seconds[name].append(time.monotonic() - began)
     return statistics.median(seconds["ours"]) / statistics.median(seconds["bare"])
 
 

@@ -1,11 +1,12 @@
 """The response cache: anonymous answers about catalogue data as ready bytes, true as long as their generation is.
 
-A process reads a generation's number again when it is half a second old, and at once after a change of its own. What
+A process reads a generation's number again when it is 0.4 s old, and at once after a change of its own. What
 was read from the database after a number is at least as new as that number says, so an answer kept under it can be
 too new (and is dropped early), never too old.
 """
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -54,7 +55,8 @@ class Kept:
         self._headers = [item for item in headers if item[0] not in {b"content-length", b"etag", b"vary"}]
         self._tag = dict(headers)[b"etag"]
         self._variants = {b"": self._variant(b"", body)}
-        self.size = len(body) + 1_000
+        # What all variants, the headers and the address can come to; counted once, so that the sum can't drift.
+        self.size = 3 * len(body) + 10_000
 
     def variant(self, accepted: bytes) -> Variant:
         """The one for what the client accepts; worked out once."""
@@ -63,7 +65,6 @@ class Kept:
         found = self._variants.get(coding)
         if found is None:
             found = self._variants[coding] = self._variant(coding, encoded(identity.body, coding))
-            self.size += len(found.body)
         return found
 
     def held(self, asked: bytes) -> Variant | None:
@@ -93,7 +94,7 @@ class Known:
 
 
 class ResponseCache:
-    """Keeps answers under the paths in `kinds`, which says of what kind the data behind each of them is.
+    """Keeps answers to the paths that a pattern of `kinds` fits, which says of what kind the data behind them is.
 
     `on_hit` is called with each request that the application doesn't see.
     """
@@ -103,7 +104,7 @@ class ResponseCache:
         settings: Settings,
         database: Database,
         *,
-        kinds: Mapping[str, str],
+        kinds: Mapping[re.Pattern[str], str],
         on_hit: Callable[[Scope], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -153,11 +154,7 @@ class ResponseCache:
         scope, given = exchange.scope, exchange.given
         if scope["method"] != "GET" or b"authorization" in given or b"cookie" in given:
             return None
-        path = scope["path"]
-        for root, kind in self._kinds.items():
-            if path == root or path.startswith(f"{root}/"):
-                return kind
-        return None
+        return next((kind for pattern, kind in self._kinds.items() if pattern.fullmatch(scope["path"])), None)
 
     async def _number(self, kind: str) -> int | None:
         """The generation's number, read less than a second ago; None if the database doesn't tell it."""
@@ -202,8 +199,14 @@ class ResponseCache:
     async def _load(self, exchange: Exchange, load: Load, key: bytes, number: int) -> None:
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         kept = None
+
+        def land() -> None:
+            if not flight.done():
+                del self._flights[key]
+                flight.set_result(kept)
+
         try:
-            recorded = Recorder(exchange.send)
+            recorded = Recorder(exchange.send, on_pass=land)
             # A copy: whoever has the answer already is told so from what is kept.
             unconditional = [item for item in exchange.scope["headers"] if item[0] != b"if-none-match"]
             await load({**exchange.scope, "headers": unconditional}, recorded.send)
@@ -212,8 +215,7 @@ class ResponseCache:
                 kept = Kept(number, expires_at, recorded.headers, bytes(recorded.body))
                 self._keep(key, kept)
         finally:
-            del self._flights[key]
-            flight.set_result(kept)
+            land()
         if kept is not None:
             await self._send(exchange, kept)
 
@@ -227,9 +229,7 @@ class ResponseCache:
             self._bytes -= oldest.size
 
     async def _send(self, exchange: Exchange, kept: Kept) -> None:
-        size = kept.size
         variant = kept.variant(exchange.given.get(b"accept-encoding", b""))
-        self._bytes += kept.size - size
         asked = exchange.given.get(b"if-none-match")
         if asked and (held := kept.held(asked)):
             await exchange.send_ready(304, held.not_modified, b"")
@@ -238,10 +238,14 @@ class ResponseCache:
 
 
 class Recorder:
-    """Takes in an answer that may be kept; passes on any other as it comes."""
+    """Takes in an answer that may be kept; passes on any other as it comes, and says so at its start.
 
-    def __init__(self, passed_on: Send) -> None:
+    Such an answer may go on for long: nobody must wait for its end.
+    """
+
+    def __init__(self, passed_on: Send, *, on_pass: Callable[[], None]) -> None:
         self._passed_on = passed_on
+        self._on_pass = on_pass
         self.headers: Headers | None = None
         self.body = bytearray()
 
@@ -249,6 +253,7 @@ class Recorder:
         if message["type"] == "http.response.start" and _may_be_kept(message):
             self.headers = message["headers"]
         elif self.headers is None:
+            self._on_pass()
             await self._passed_on(message)
         else:
             self.body += message.get("body", b"")

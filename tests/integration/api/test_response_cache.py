@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from app.books.schemas import BookCreate
 from app.core import cache, metrics
 from app.core.config import Settings
 from app.core.db import Database
+from app.core.exchange import Exchange, Message, Scope, Send
 from app.core.middleware import Shell
 from app.main import create_app
 from tests.conftest import Person, _client, close
@@ -213,6 +215,41 @@ async def test_whoever_waited_for_a_request_that_was_given_up_asks_for_himself(
     leader.cancel()
     answers = await asyncio.gather(*followers)
     assert [len(answer.json()["items"]) for answer in answers] == [1] * 5
+
+
+async def test_nobody_waits_for_the_end_of_an_answer_that_is_not_kept(settings: Settings, database: Database) -> None:
+    """It may go on for ever, as a stream of events does."""
+    kept = cache.ResponseCache(settings, database, kinds={re.compile("/x"): "catalogue"})
+    never, both_began = asyncio.Event(), asyncio.Event()
+    began: list[Message] = []
+
+    async def send(message: Message) -> None:
+        began.append(message)
+        if len(began) == 2:
+            both_began.set()
+
+    async def load(_scope: Scope, send: Send) -> None:
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"cache-control", b"no-store")]})
+        await never.wait()
+
+    def answer() -> asyncio.Task[bool]:
+        async def answer_and_pass_by() -> bool:
+            scope = {"type": "http", "method": "GET", "path": "/x", "query_string": b"", "headers": []}
+            exchange = Exchange(scope, never.wait, send)  # type: ignore[arg-type]  # nothing is received
+            if not await kept.answer(exchange, load):
+                await load(scope, send)
+            return True
+
+        return asyncio.create_task(answer_and_pass_by())
+
+    tasks = [answer(), answer()]
+    async with asyncio.timeout(5):
+        await both_began.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await kept.close()
 
 
 async def test_refusals_are_not_kept(client: httpx2.AsyncClient, service: Shell) -> None:
