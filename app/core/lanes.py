@@ -28,12 +28,16 @@ class Overloaded(Unavailable):
 
 @dataclass(slots=True)
 class Lane:
-    """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body."""
+    """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body.
+
+    Only a lane that takes files lets a multipart body in; what would read it elsewhere keeps files of it open.
+    """
 
     width: int
     deadline_seconds: float | None = DEADLINE_SECONDS
     idle_seconds: float = IDLE_SECONDS
     body_bytes: int = MAX_BODY_BYTES
+    takes_files: bool = False
     busy: int = 0
 
     def __enter__(self) -> Self:
@@ -60,9 +64,9 @@ class Lanes:
         sign_in, desk = Lane(settings.max_concurrency), Lane(settings.max_concurrency)
         transfer = Lane(settings.max_concurrency, deadline_seconds=None)
         upload_bytes = settings.max_upload_size + FORM_BYTES
-        files = Lane(MAX_UPLOADS_AT_ONCE, deadline_seconds=None, body_bytes=upload_bytes)
+        files = Lane(MAX_UPLOADS_AT_ONCE, deadline_seconds=None, body_bytes=upload_bytes, takes_files=True)
         import_bytes = settings.max_import_size + FORM_BYTES
-        catalogue = Lane(MAX_IMPORTS_AT_ONCE, deadline_seconds=None, body_bytes=import_bytes)
+        catalogue = Lane(MAX_IMPORTS_AT_ONCE, deadline_seconds=None, body_bytes=import_bytes, takes_files=True)
         stream = Lane(settings.max_concurrency * 10, deadline_seconds=None)
         self._by_path = {
             f"{root}/books/availability/stream": stream,

@@ -49,6 +49,11 @@ class HeadersTooLarge(AppError):
     status, code, detail = 431, "headers_too_large", "The headers are larger than {limit_bytes} bytes together."
 
 
+class NoFilesHere(AppError):
+    status, code = 415, "no_files_here"
+    detail = "This address takes no multipart form; send JSON, or a form without files where one is asked for."
+
+
 class DeadlineExceeded(Unavailable):
     code, detail = "deadline_exceeded", "The answer took too long and was given up; try again shortly."
 
@@ -173,6 +178,8 @@ class Shell:
     async def _load(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         """Let the application answer, in its lane; what takes too long is cancelled, and rolls back."""
         with self.lanes.of(scope["path"]) as lane:
+            if not lane.takes_files and exchange.given.get(b"content-type", b"").lower().startswith(b"multipart/"):
+                raise NoFilesHere
             exchange.limit_body(lane.body_bytes)
             exchange.idle_limit(lane.idle_seconds)
             try:

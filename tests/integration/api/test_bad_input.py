@@ -1,6 +1,8 @@
 """Bad input: a clear refusal with a stable code, and nothing written."""
 
+import gc
 import json
+import warnings
 from typing import Any
 
 import httpx2
@@ -180,3 +182,16 @@ async def test_an_address_that_nobody_can_have_is_refused_wherever_it_is_typed(
     if email:
         form = {"username": email, "password": "x"}
         refused(await client.post("/api/v1/auth/token", data=form), 401, "wrong_credentials")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/token", "/api/v1/auth/login", "/login", "/account"])
+async def test_only_what_takes_files_takes_a_multipart_form(client: httpx2.AsyncClient, path: str) -> None:
+    """A body that breaks off inside a file would leave that file open until the next garbage collection."""
+    cut_off = b'--x\r\nContent-Disposition: form-data; name="username"; filename="a"\r\n\r\nabc'
+    headers = {"Content-Type": "Multipart/Form-Data; boundary=x", "Origin": str(client.base_url)}
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        answer = await client.post(path, content=cut_off, headers=headers)
+        gc.collect()
+    assert answer.status_code == 415, answer.text
+    assert not unclosed
