@@ -1,5 +1,6 @@
 """One process that answers requests: uvicorn around the application, and a stop that nobody notices."""
 
+import gc
 import logging
 import signal
 import socket
@@ -49,6 +50,8 @@ class Server(uvicorn.Server):
         # uvloop keeps silent when somebody else has begun to listen between our bind and now.
         listen(sockets or [])
         await super().startup(sockets)
+        # What stands now stays to the end; collecting garbage there stopped the loop for 0.2 s each time (measured).
+        gc.freeze()
         if self.started:
             self._on_started()
 

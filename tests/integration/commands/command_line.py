@@ -48,7 +48,7 @@ class CommandLine:
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env=self._environment(settings),
+            env=self.environment(settings),
             input=given,
             capture_output=True,
             text=True,
@@ -75,7 +75,7 @@ class CommandLine:
         return subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.folder,
-            env=self._environment(settings),
+            env=self.environment(settings),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -90,7 +90,7 @@ class CommandLine:
             process = subprocess.Popen(
                 [*COMMAND, "serve", "--port", str(port), *arguments],
                 cwd=self.folder,
-                env=self._environment(settings),
+                env=self.environment(settings),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -104,7 +104,7 @@ class CommandLine:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait(TIMEOUT_SECONDS)
 
-    def _environment(self, settings: dict[str, str]) -> dict[str, str]:
+    def environment(self, settings: dict[str, str]) -> dict[str, str]:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
