@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from tests.integration.security.test_matrix import cast  # noqa: F401  # a fixture
 from tests.web.service import CHROMIUM, Service, running
 
 Open = Callable[..., Page]

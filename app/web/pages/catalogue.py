@@ -53,7 +53,8 @@ async def _results(
         facts["branches"] = await branch_names(session)
     facts["filters"] = [name for name in FILTERS if asked.get(name)]
     facts["without"] = _without(page, asked)
-    return page.show("results.html" if page.is_fragment else "catalogue.html", 422 if mistakes else 200, **facts)
+    template = "results.html" if page.is_fragment else "catalogue.html"
+    return page.share(page.show(template, 422 if mistakes else 200, **facts))
 
 
 def _without(page: View, asked: dict[str, Any]) -> dict[str, str]:
@@ -67,7 +68,7 @@ async def suggest(page: Page, q: Annotated[str, Query(max_length=200)] = "") -> 
     """Titles whose words begin with what was typed so far."""
     async with page.database.reading() as session:
         found = await queries.suggest(session, q) if q.strip() else []
-    return page.show("suggestions.html", found=found)
+    return page.share(page.show("suggestions.html", found=found))
 
 
 @router.get("/books/{book_id}")
@@ -110,7 +111,7 @@ async def _show(page: View, book_id: int, *, template: str = "book.html", error:
             "pickup": await _usual_branch(session, page),
             "problem": page.words.refusal(error) if error else None,
         }
-    return page.show(template, error.status if error else 200, errors={}, **facts)
+    return page.share(page.show(template, error.status if error else 200, errors={}, **facts))
 
 
 async def _usual_branch(session: AsyncSession, page: View) -> str:
