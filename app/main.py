@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
-from app.api import docs
+from app.api import docs, violations
 from app.api.errors import install_error_handlers
 from app.api.limiter import RequestLimiter
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
@@ -115,6 +115,7 @@ def build_api(settings: Settings) -> FastAPI:
         api.include_router(module.router, prefix=settings.api_v1_str, responses=COMMON_PROBLEMS)
     if settings.docs_enabled:
         api.include_router(docs.router)
+    api.include_router(violations.router)
     web.install(api)
     api.mount("/static", VersionedFiles(directory=docs.STATIC), name="static")
     install_openapi(api, settings)

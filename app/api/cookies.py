@@ -11,6 +11,9 @@ from app.core.config import LOOPBACK, Settings
 from app.core.db import Database
 from app.core.errors import Forbidden
 
+# At the end of a session the browser forgets the pages that it could still show on going back. Not "storage": there it
+# keeps settings of the device.
+FORGET: Final = {"Clear-Site-Data": '"cache"'}
 _SAME_SITE: Final = frozenset({"same-origin", "none"})
 
 
@@ -31,6 +34,8 @@ def set_session_cookie(response: Response, settings: Settings, cookie: str) -> N
 
 
 def clear_session_cookie(response: Response, settings: Settings) -> None:
+    """End the session in the browser: it forgets the cookie, and the pages that it kept."""
+    response.headers.update(FORGET)
     response.delete_cookie(cookie_name(settings), secure=is_secure(settings), httponly=True)
 
 

@@ -6,6 +6,8 @@ from typing import Final
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from app.api import violations
+
 STATIC: Final = Path(__file__).resolve().parents[1] / "static"
 router = APIRouter(include_in_schema=False)
 
@@ -17,7 +19,7 @@ _STYLES: Final = (
 _POLICY: Final = (
     f"default-src 'none'; script-src 'self'; style-src 'self' {_STYLES}; img-src 'self' data:;"
     " connect-src 'self'; font-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
+    f" frame-ancestors 'none'; report-uri {violations.PATH}"
 )
 _PAGE: Final = """<!doctype html>
 <html lang="en">

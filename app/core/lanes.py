@@ -19,6 +19,9 @@ MAX_IMPORTS_AT_ONCE: Final = 8
 MAX_UPLOADS_AT_ONCE: Final = 16
 # What a multipart form may hold besides the file.
 FORM_BYTES: Final = 64_000
+# What a browser reports of a page's policy: small, and of no hurry.
+REPORT_BYTES: Final = 8_000
+MAX_REPORTS_AT_ONCE: Final = 4
 KNOWN_PATHS: Final = 4_096
 
 
@@ -67,6 +70,7 @@ class Lanes:
         files = Lane(MAX_UPLOADS_AT_ONCE, deadline_seconds=None, body_bytes=upload_bytes, takes_files=True)
         import_bytes = settings.max_import_size + FORM_BYTES
         catalogue = Lane(MAX_IMPORTS_AT_ONCE, deadline_seconds=None, body_bytes=import_bytes, takes_files=True)
+        reports = Lane(MAX_REPORTS_AT_ONCE, body_bytes=REPORT_BYTES)
         stream = Lane(settings.max_concurrency * 10, deadline_seconds=None)
         self._by_path = {
             f"{root}/books/availability/stream": stream,
@@ -82,7 +86,7 @@ class Lanes:
             f"{root}/uploads": files,
         }
         # Pages stand at the root, where the first part of the path is the resource.
-        self._by_page = {"login": sign_in, "desk": desk, "covers": files}
+        self._by_page = {"login": sign_in, "desk": desk, "covers": files, "csp-reports": reports}
         self._resource_parts = root.count("/") + 2
         self.of = lru_cache(maxsize=KNOWN_PATHS)(self._of)
 

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from app.api.cookies import clear_session_cookie
 from app.api.deps import ConfirmationRequired, SecondFactorRequired
 from app.api.errors import ValidationFailed
 from app.core.config import Settings
@@ -48,7 +49,10 @@ async def answer(request: Request, error: AppError) -> Response | None:
 async def _ask_who(view: page.View, request: Request, error: AppError) -> Response:
     """The way to sign in; a form that was being sent is kept, and offered again behind it."""
     if request.method == "GET":
-        return RedirectResponse(f"/login?next={quote(_here(request))}", 303, page.HEADERS)
+        response = RedirectResponse(f"/login?next={quote(_here(request))}", 303, page.HEADERS)
+        if isinstance(error, Unauthorized):
+            clear_session_cookie(response, view.settings)
+        return response
     form = await page.form_of(request)
     kept = urlencode([(name, value) for name, value in form.multi_items() if isinstance(value, str) and name != FIELD])
     address = "/confirm" if isinstance(error, ConfirmationRequired) else "/login"

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import FormData
 from uuid_utils import uuid7
 
+from app.api import violations
 from app.api.circulation import actor_of
 from app.api.cookies import check_site, is_secure
 from app.api.deps import Now, Who
@@ -39,7 +40,7 @@ from app.web.once import claim, keep
 TEMPLATES: Final = Path(__file__).with_name("templates")
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self'; connect-src 'self';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    f" form-action 'self'; base-uri 'none'; frame-ancestors 'none'; report-uri {violations.PATH}"
 )
 HEADERS: Final = {
     "Content-Security-Policy": POLICY,

@@ -9,6 +9,8 @@ from tests.house.source import ROOT
 
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "app" / "web" / "templates").rglob("*.html")}
 OURS = sorted((ROOT / "app" / "static").glob("*.js")) + sorted((ROOT / "app" / "static" / "web").glob("*.js"))
+# Lists, the data of an element whose names the script checked, and an object of the browser with fixed names.
+LISTS = {"names", "dataset", "response"}
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in OURS}
 # Settings of a device, which tell nothing of anybody.
 KEPT_BY_BROWSERS = {"scanner-gap", "sound"}
@@ -73,6 +75,14 @@ def test_our_scripts_are_strict_and_put_nothing_on_the_document() -> None:
         assert text.startswith('"use strict";'), name
         assert not re.search(r"(?<![=!])[=!]=(?!=)|\bvar ", text), f"{name}: === and const or let"
         assert not re.search(r"\bdocument\.\w+ ?=(?!=)", text), f"{name}: a variable on the document"
+
+
+def test_what_is_looked_up_by_a_name_from_outside_has_no_prototype() -> None:
+    for name, text in SCRIPTS.items():
+        looked_up = set(re.findall(r"(\w+)\[[a-z]\w*(?:\.\w+)?\](?! ?=)", text)) - LISTS
+        for table in looked_up:
+            assert re.search(rf"const {table} = {{\s*__proto__: null", text), f"{name}: {table}"
+        assert not re.search(r"Object\.assign|__proto__(?!: null)|\.prototype|for \(const \w+ in ", text), name
 
 
 def _proxy_files() -> list[Path]:

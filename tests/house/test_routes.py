@@ -44,6 +44,7 @@ PUBLIC = {
     ("POST", "/verify"),
     ("POST", "/language"),
     ("POST", "/light"),
+    ("POST", "/csp-reports"),
 }
 
 

@@ -85,10 +85,11 @@ function print_slip() { const link = $("slip"); if (link) open(link.href, "_blan
 // — keys: none on letters; digits and Ctrl Z only while the field is empty
 addEventListener("keydown", event => {
   const isEmpty = document.activeElement === field && !field.value, question = $("verdict").querySelector("[data-answers]");
-  const act = {
-    F2: () => enqueue("/desk/scans", {code: "*RETURN*"}), F4: () => $("open") && location.assign($("open").href), F8: print_slip, F9: cycle_sound,
+  const acts = {
+    __proto__: null, F2: () => enqueue("/desk/scans", {code: "*RETURN*"}), F4: () => $("open") && location.assign($("open").href), F8: print_slip, F9: cycle_sound,
     Escape: () => { if (document.querySelector("dialog[open]")) return; if (field.value) field.value = ""; else if ($("card").value) done(); },
-  }[event.key];
+  };
+  const act = acts[event.key];
   if (act) { if (event.key !== "Escape" || !document.querySelector("dialog[open]")) event.preventDefault(); act(); return; }
   if (event.ctrlKey && event.key.toLowerCase() === "z" && isEmpty) { event.preventDefault(); undo(); }
   if (question && isEmpty && (event.key === "1" || event.key === "2")) waiting_digit(event.key, question);
@@ -118,9 +119,10 @@ addEventListener("afterprint", home);
 $("branch").addEventListener("change", event => event.target.form.requestSubmit());
 
 // — sounds, told apart by rhythm; a setting of this device
-const TUNES = {ok: [[880, 60]], back: [[660, 60]], hold: [[660, 90], [990, 120]], move: [[520, 70], [520, 70], [780, 110]], query: [[740, 110], [587, 140]], stop: [[196, 160], [196, 160]], repeat: [[1200, 15]], undone: [[587, 60], [440, 60]]};
-const LEVELS = {off: 0, quiet: .05, loud: .15};
-let audio = null, level = localStorage.getItem("sound") || "off";
+const TUNES = {__proto__: null, ok: [[880, 60]], back: [[660, 60]], hold: [[660, 90], [990, 120]], move: [[520, 70], [520, 70], [780, 110]], query: [[740, 110], [587, 140]], stop: [[196, 160], [196, 160]], repeat: [[1200, 15]], undone: [[587, 60], [440, 60]]};
+const LEVELS = {__proto__: null, off: 0, quiet: .05, loud: .15};
+let audio = null, level = localStorage.getItem("sound");
+if (!(level in LEVELS)) level = "off";
 const write_level = () => { $("sound").textContent = $("sound").dataset[level]; };
 function cycle_sound() { const names = Object.keys(LEVELS); level = names[(names.indexOf(level) + 1) % names.length]; localStorage.setItem("sound", level); write_level(); sound("ok"); }
 function sound(kind) {

@@ -44,6 +44,15 @@ if (live) {
   addEventListener("pagehide", () => stream.close());
 }
 
+// Who signs out is out in every tab: no page of his is shown again, not even by going back while the library is away.
+const out = document.getElementById("sign-out");
+if (out) {
+  const tabs = new BroadcastChannel("sign-out");
+  out.addEventListener("submit", () => tabs.postMessage(null));
+  tabs.addEventListener("message", () => location.replace("/"));
+  addEventListener("pageshow", event => { if (event.persisted) { document.body.replaceChildren(); location.reload(); } });
+}
+
 document.getElementById("problems")?.focus();
 document.addEventListener("submit", event => {
   const button = event.submitter;

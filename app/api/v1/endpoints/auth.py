@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Response, status
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import ValidationError
 
+from app.api.cookies import FORGET
 from app.api.credentials import SignInDesk, check_own_password, sign_in
 from app.api.deps import (
     CurrentDatabase,
@@ -126,8 +127,9 @@ async def refresh(
 
 
 @router.post("/logout", status_code=status.HTTP_204_NO_CONTENT, responses=problems(Unauthorized, PersonRequired))
-async def logout(session: Writing, who: SignedInPerson) -> None:
+async def logout(session: Writing, who: SignedInPerson, response: Response) -> None:
     """End this session; its tokens stop working at once."""
+    response.headers.update(FORGET)
     await sessions.close_session(session, session_id=who.session_id)
 
 
