@@ -10,7 +10,7 @@ from tests.house.source import ROOT
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "app" / "web" / "templates").rglob("*.html")}
 OURS = sorted((ROOT / "app" / "static").glob("*.js")) + sorted((ROOT / "app" / "static" / "web").glob("*.js"))
 # Lists, the data of an element whose names the script checked, and an object of the browser with fixed names.
-LISTS = {"names", "dataset", "response"}
+LISTS = {"names", "dataset", "response", "dialog", "input"}
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in OURS}
 # Settings of a device, which tell nothing of anybody.
 KEPT_BY_BROWSERS = {"scanner-gap", "sound"}
