@@ -33,7 +33,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"postgresql://{POSTGRES_USER}@127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             owner = pwd.getpwnam(POSTGRES_USER)
@@ -47,10 +47,10 @@ class Postgres:
 
     def start(self, *, durable: bool = True) -> None:
         options = (
-            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self._folder}"
+            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder}"
             f" -c max_connections=200 -c shared_buffers=128MB -c fsync={'on' if durable else 'off'}"
         )
-        _run([*self._control, "-l", str(self._folder / "log"), "-o", options, "start"])
+        _run([*self._control, "-l", str(self.folder / "log"), "-o", options, "start"])
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate` is a crash: nothing is flushed, recovery runs at the next start."""
@@ -110,12 +110,15 @@ def _run(command: list[str]) -> None:
 class Redis:
     """A Redis server of its own, without persistence."""
 
-    def __init__(self, folder: Path, password: str = "") -> None:
+    def __init__(self, folder: Path, password: str = "", tls: Path | None = None) -> None:
+        """With `tls`, a folder of certificates, it speaks nothing else and asks who comes for his."""
         self.port = free_port()
         self.url = f"redis://:{password}@127.0.0.1:{self.port}/0" if password else f"redis://127.0.0.1:{self.port}/0"
         self._command = [
             "redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder),
             *(["--requirepass", password] if password else []),
+            *(["--port", "0", "--tls-port", str(self.port), "--tls-cert-file", f"{tls}/server.crt", "--tls-key-file",
+               f"{tls}/server.key", "--tls-ca-cert-file", f"{tls}/ours.crt"] if tls else []),
         ]  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -136,9 +139,9 @@ class Redis:
 
 
 @contextmanager
-def redis(password: str = "") -> Iterator[Redis]:
+def redis(password: str = "", tls: Path | None = None) -> Iterator[Redis]:
     with tempfile.TemporaryDirectory(prefix="library-redis-") as folder:
-        server = Redis(Path(folder), password)
+        server = Redis(Path(folder), password, tls)
         server.start()
         try:
             yield server

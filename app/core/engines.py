@@ -1,5 +1,6 @@
 """Engines: how connections to PostgreSQL and SQLite are made, and what each of them is told at its start."""
 
+import ssl
 from typing import Any, Final
 
 from sqlalchemy import event, make_url
@@ -15,6 +16,7 @@ CONNECT_TIMEOUT_SECONDS: Final = 3
 SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
 SQLITE_READERS: Final = 4
 POSTGRES_CONNECTIONS: Final = 8
+TLS_FILES: Final = frozenset({"sslrootcert", "sslcert", "sslkey"})
 POSTGRES_LIMITS: Final = {
     "statement_timeout": "2000",
     "lock_timeout": "1000",
@@ -36,7 +38,7 @@ def database_url(settings: Settings) -> tuple[URL, bool]:
         return url.set(drivername="sqlite+aiosqlite"), False
     query = dict(url.query)
     through_pgbouncer = query.pop("pgbouncer", "false") == "true"
-    if "sslmode" in query:
+    if "sslmode" in query and TLS_FILES.isdisjoint(query):
         query["ssl"] = query.pop("sslmode")
     return url.set(drivername="postgresql+asyncpg", query=query), through_pgbouncer
 
@@ -45,6 +47,9 @@ def postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
     # A PgBouncer in transaction mode knows neither prepared statements of a session nor its settings: there the
     # limits belong to the role (scripts/init-db.sql).
     connect_args: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_SECONDS}
+    if not TLS_FILES.isdisjoint(url.query):
+        connect_args["ssl"] = _tls({name: str(value) for name, value in url.query.items()})
+        url = url.difference_update_query(TLS_FILES | {"sslmode"})
     if through_pgbouncer:
         connect_args |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
     else:
@@ -58,6 +63,18 @@ def postgres_engine(url: URL, *, through_pgbouncer: bool) -> AsyncEngine:
         hide_parameters=True,  # an error's text goes to the logs; names, addresses and hashes must not
         connect_args=connect_args,
     )
+
+
+def _tls(query: dict[str, str]) -> ssl.SSLContext:
+    """TLS without a way around it, by the files that the URL names as libpq does: whom to trust, and who we are.
+
+    The server's name is looked at too unless `sslmode=verify-ca` says that the authority alone counts.
+    """
+    context = ssl.create_default_context(cafile=query.get("sslrootcert"))
+    context.check_hostname = query.get("sslmode") != "verify-ca"
+    if "sslcert" in query:
+        context.load_cert_chain(query["sslcert"], query.get("sslkey"))
+    return context
 
 
 def sqlite_engine(url: URL, *, begin: str, connections: int) -> AsyncEngine:
