@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,8 @@ AUTH, SECURITY, UNIT, UPLOADS = (
     "tests/integration/auth", "tests/integration/security", "tests/unit/security", "tests/integration/uploads",
 )  # fmt: skip
 MATRIX = f"{SECURITY}/test_matrix.py::test_every_route_lets_in_whom_the_matrix_says_and_nobody_else"
-SEED = int(os.environ.get("SEED", "1"))
-# A control takes five seconds or so; FULL=1 switches all of them off, one after another.
-SAMPLE = 5
+# Others in each run: by SEED, or pytest's own seed, which is the same in CI. FULL=1 switches all of them off.
+SAMPLE = 20
 SQLITE = ("-k", "not postgresql and not bucket")
 
 CONTROLS = {
@@ -64,6 +64,12 @@ CONTROLS = {
         'found.protected.get("sub") == purpose and ',
         "",
         f"{AUTH}/test_second_factor.py::test_the_vault_reads_by_old_keys_and_for_one_purpose_only",
+    ),
+    "a mailed code is no second factor": Mutant(
+        "app/auth/service/factors.py",
+        "        fits = not await is_enrolled(session, user_id=user_id)\n",
+        "        fits = True\n",
+        f"{AUTH}/test_second_factor.py::test_a_mailed_code_never_stands_for_a_second_factor",
     ),
     "a waiting sign-in expires": Mutant(
         "app/auth/service/factors.py",
@@ -260,16 +266,27 @@ CONTROLS = {
 }
 
 
-def sample() -> list[str]:
-    names = sorted(CONTROLS)
-    return names if os.environ.get("FULL") else sorted(random.Random(SEED).sample(names, SAMPLE))
+def seed_of(config: pytest.Config) -> int:
+    return int(os.environ.get("SEED") or config.getoption("randomly_seed", 1))
 
 
-@pytest.mark.parametrize("name", sample())
-def test_the_named_test_notices_that_a_control_is_off(name: str, tmp_path: Path, postgres_url: str) -> None:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "name" in metafunc.fixturenames:
+        names = sorted(CONTROLS)
+        chosen = names if os.environ.get("FULL") else random.Random(seed_of(metafunc.config)).sample(names, SAMPLE)
+        metafunc.parametrize("name", sorted(chosen))
+
+
+def test_the_named_test_notices_that_a_control_is_off(
+    name: str, tmp_path: Path, postgres_url: str, pytestconfig: pytest.Config
+) -> None:
+    sys.stdout.write(f"seed {seed_of(pytestconfig)}\n")
     plant(CONTROLS[name], tmp_path)
     assert noticed(CONTROLS[name], tmp_path, postgres_url, *SQLITE) == "", f"nobody noticed that this is off: {name}"
-    evidence.keep("controls", "switched off and noticed", **{name: CONTROLS[name].noticed_by.rpartition("::")[2]})
+    evidence.keep(
+        "controls", "switched off and noticed", **{name: CONTROLS[name].noticed_by.rpartition("::")[2]},
+        seed=seed_of(pytestconfig),
+    )  # fmt: skip
 
 
 def test_every_switch_still_fits_the_code_and_is_named_in_the_documents() -> None:

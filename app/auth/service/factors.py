@@ -122,7 +122,7 @@ async def wait_for_proof(
 ) -> str:
     """Let a sign-in wait for a second proof; gives its token. Without a user it is a decoy that nothing completes.
 
-    `by_mail` sends a code to the account's address; a decoy costs the same write.
+    `by_mail` sends a code to the address of an account without a second factor; a decoy costs the same write.
     """
     code = "".join(secrets.choice("0123456789") for _ in range(MAIL_CODE_DIGITS))
     token = new_token()
@@ -137,7 +137,7 @@ async def wait_for_proof(
         )
     )
     await session.flush()
-    if by_mail and user is not None:
+    if by_mail and user is not None and not await is_enrolled(session, user_id=user.id):
         await mailer.post(session, letters.sign_in_code(user, code=code))
     return token
 
@@ -160,6 +160,9 @@ async def complete(
         return InvalidChallenge()
     user_id, nonce = found
     fits = nonce is not None and hmac.compare_digest(nonce, digest(token + code.strip()))
+    if fits and user_id is not None:
+        # Whoever reads the owner's mail has no second factor: the code is good only where there is none to ask for.
+        fits = not await is_enrolled(session, user_id=user_id)
     if user_id is None or not (fits or await use_code(session, user_id=user_id, code=code, vault=vault, now=now)):
         return WrongCode()
     await session.execute(delete(Challenge).where(Challenge.digest == digest(token)))

@@ -157,6 +157,22 @@ async def test_under_attack_the_owner_gets_in_by_a_mailed_code_and_a_guesser_lea
         assert found[0] not in str([vars(row) for row in await session.scalars(select(Challenge))])
 
 
+async def test_a_mailed_code_never_stands_for_a_second_factor(
+    client: httpx2.AsyncClient, reader: Person, post_box: PostBox
+) -> None:
+    for number in range(30):
+        body, somewhere = {"email": reader.email, "password": "wrong"}, {"X-Forwarded-For": f"198.51.{number}.1"}
+        await client.post(f"{AUTH}/login", json=body, headers=somewhere)
+    begun = await _begin(client, reader)
+    found = re.search(r"\b\d{8}\b", await post_box.letter(reader.email, "Your code"))
+    assert found
+    secret, _ = await enrol(reader)
+    assert (await _finish(client, begun, found[0])).json()["code"] == "wrong_code", "there is a factor by now"
+    token = await _begin(client, reader)
+    assert (await _finish(client, token, code_of(secret))).status_code == 200
+    assert post_box.subjects(reader.email).count("Your code") == 1, "who has a factor needs no mail"
+
+
 async def test_a_role_that_needs_a_second_factor_can_do_nothing_else_without(
     settings: Settings, database: Database
 ) -> None:
