@@ -35,6 +35,7 @@ from app.users.models import User
 from app.web import covers, words
 from app.web.barcodes import barcode
 from app.web.files import address_of
+from app.web.marking import marked
 from app.web.once import claim, keep
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -67,6 +68,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals.update(
         cover=covers.cover,
+        marked=marked,
         barcode=barcode,
         device_name=device_name,
         asset=address_of,

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.circulation import pickup_branch
 from app.api.deps import SignedIn
 from app.api.v1.endpoints.bookings import place
-from app.api.v1.endpoints.books import book_facets, conditions
+from app.api.v1.endpoints.books import conditions, facets_of
 from app.bookings.schemas import BookingCreate
 from app.books import queries
 from app.books import service as books
@@ -45,9 +45,11 @@ async def _results(
     facts: dict[str, Any] = {"query": query, "asked": asked, "errors": mistakes or {}, "problem": None}
     async with page.database.reading() as session:
         try:
-            found = await queries.page(session, query, where=conditions(query, page.who))
+            where = conditions(query, page.who)
+            found = await queries.page(session, query, where=where)
             facts |= {"found": found, "rows": await shown(session, page, found.rows)}
-            facts["facets"] = await book_facets(session, page.who, Response(), query)
+            ids = await queries.found_ids(session, query, where=where) if found.ranked is None else found.ranked
+            facts["facets"] = await facets_of(session, ids)
         except queries.NothingToSearch:
             facts |= {"found": queries.Page([], None), "rows": [], "facets": None}
         facts["branches"] = await branch_names(session)
