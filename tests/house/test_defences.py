@@ -82,7 +82,26 @@ def test_what_is_looked_up_by_a_name_from_outside_has_no_prototype() -> None:
         looked_up = set(re.findall(r"(\w+)\[[a-z]\w*(?:\.\w+)?\](?! ?=)", text)) - LISTS
         for table in looked_up:
             assert re.search(rf"const {table} = {{\s*__proto__: null", text), f"{name}: {table}"
-        assert not re.search(r"Object\.assign|__proto__(?!: null)|\.prototype|for \(const \w+ in ", text), name
+        assert not re.search(r"__proto__(?!: null)|\.prototype|for \(const \w+ in ", text), name
+
+
+def test_no_service_can_change_what_was_logged() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["logging"]["driver"] == "json-file", f"{name}: its output is the engine's, in no file of its own"
+        written = [volume for volume in service.get("volumes", []) if not re.search(r":ro(,|$)", volume)]
+        assert not [volume for volume in written if volume.startswith(("/", "."))], f"{name} writes to the host"
+
+
+def test_the_parts_inside_meet_on_networks_that_lead_nowhere() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    inside = {name for name, network in compose["networks"].items() if network.get("internal")}
+    for name in ("db", "replica", "pgbouncer", "redis", "api", "migrate"):
+        assert set(compose["services"][name]["networks"]) <= inside, name
+    opened = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert opened.pop("nginx") == ["80:8080", "443:8443"]
+    assert all(port.startswith("127.0.0.1:") for ports in opened.values() for port in ports), opened
 
 
 def _proxy_files() -> list[Path]:

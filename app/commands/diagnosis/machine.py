@@ -18,6 +18,7 @@ from app.core.revision import VERSIONS
 MIN_FREE_SHARE: Final = 0.15
 LOW_FREE_BYTES: Final = 1_000_000_000
 TOO_LITTLE_BYTES: Final = 100_000_000
+SECRET_LIFE: Final = timedelta(days=365)
 CLOCK_SAMPLE_SECONDS: Final = 0.05
 MAX_CLOCK_STEP_SECONDS: Final = 0.1
 
@@ -28,6 +29,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _env_file()
     yield from _data_folder(settings)
     yield from _secret_key(settings)
+    yield from _secret_files()
     yield from _space(settings)
     yield from _clock()
     yield from _docs(settings)
@@ -127,6 +129,22 @@ def _secret_key(settings: Settings) -> Iterator[Finding]:
         yield Finding("secret key", State.ERROR, f"This user may not read {path}. Give it to him: chown.")
     else:
         yield Finding("secret key", State.OK, f"{path}, for this user alone.")
+
+
+def _secret_files() -> Iterator[Finding]:
+    """Secrets that were given as files, by when those were written."""
+    given = {name.upper(): os.environ.get(f"{name.upper()}_FILE") for name in Settings.model_fields}
+    files = {name: Path(path) for name, path in given.items() if path}
+    oldest = time.time() - SECRET_LIFE.total_seconds()
+    if old := [name for name, path in files.items() if path.stat().st_mtime < oldest]:
+        yield Finding(
+            "secrets",
+            State.WARNING,
+            f"{', '.join(old)}: the file is older than {SECRET_LIFE.days} days. Change the secret; docs/security.md,"
+            " Secrets, says how without signing anybody out.",
+        )
+    elif files:
+        yield Finding("secrets", State.OK, f"{len(files)} from files, none older than {SECRET_LIFE.days} days.")
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

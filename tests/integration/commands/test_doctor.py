@@ -102,6 +102,18 @@ def test_a_secret_that_others_can_read_is_an_error(bare: CommandLine) -> None:
     assert f"(mode 0644) and could sign in as anybody. Mend it with: chmod 600 {secret}" in detail
 
 
+def test_a_secret_that_was_not_changed_for_more_than_a_year_is_a_warning(bare: CommandLine) -> None:
+    file = bare.folder / "given"
+    file.write_text("x" * 20)
+    assert findings(bare, METRICS_TOKEN_FILE=str(file))["secrets"] == [
+        ("ok", "1 from files, none older than 365 days.")
+    ]
+    written = time.time() - 366 * 24 * 60 * 60
+    os.utime(file, (written, written))
+    [(state, detail)] = findings(bare, METRICS_TOKEN_FILE=str(file))["secrets"]
+    assert (state, detail.partition(":")[0]) == ("warning", "METRICS_TOKEN")
+
+
 def test_a_data_folder_that_others_can_look_into_is_a_warning(library: CommandLine, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     [(state, detail)] = findings(library)["data folder"]

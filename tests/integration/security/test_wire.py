@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.api.docs import STATIC
 from app.core.config import Settings
 from tests.integration.commands.command_line import CommandLine, Service
 
@@ -71,6 +72,14 @@ def test_no_folder_is_listed_and_no_source_is_served(service: Service) -> None:
     for path in ("/static", "/static/", "/static/vendor/", "/static/../main.py", "/static/%2e%2e/main.py",
                  "/.git/config", "/.env", "/library.env", "/app/main.py", "/data/library.db", "/uploads/"):  # fmt: skip
         assert service.get(path).status_code in {400, 404}, path
+
+
+def test_only_files_of_the_kinds_that_pages_are_made_of_are_served(service: Service) -> None:
+    for path in ("web/site.css", "web/ui.js", "web/lamp.svg", "vendor/literata/literata-latin-wght-normal.woff2"):
+        assert service.get(f"/static/{path}").status_code == 200, path
+    for path in ("vendor/htmx.org/LICENSE", "vendor/redoc/redoc.standalone.js.LICENSE.txt"):
+        assert (STATIC / path).exists()
+        assert service.get(f"/static/{path}").status_code == 404, path
 
 
 def test_no_answer_redirects_by_itself(service: Service) -> None:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from app.core.config import Settings
 from app.core.limits import MAX_BUCKETS, REDIS_PAUSE_SECONDS, Limit, Limits
+from redis import Redis
 from tests import servers
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +89,16 @@ async def test_processes_count_together_in_redis(redis: servers.Redis) -> None:
     assert [(await other.take(LIMIT, "b")).is_allowed for _ in range(6)] == [True] * 5 + [False]
     await one.close()
     await other.close()
+
+
+async def test_a_name_that_looks_like_a_command_stays_one_argument(redis: servers.Redis) -> None:
+    limits = _limits(redis.url)
+    names = ["kept", "a\r\nFLUSHALL\r\n", "*1\r\n$8\r\nFLUSHALL\r\n", "') redis.call('FLUSHALL') --", "\0", "a b"]
+    for name in names:
+        await limits.take(LIMIT, name)
+    await limits.close()
+    with Redis.from_url(redis.url, decode_responses=True) as asked:
+        assert set(asked.scan_iter()) == {f"limit:test:{name}" for name in names}
 
 
 @pytest.mark.parametrize("fault", ["killed", "hung"])
