@@ -12,6 +12,7 @@ from typing import Final
 
 from app.api.docs import STATIC
 from app.commands.diagnosis.findings import Finding, State
+from app.core import secret_files
 from app.core.config import ENV_FILE, Environment, Settings
 from app.core.revision import VERSIONS
 
@@ -133,10 +134,9 @@ def _secret_key(settings: Settings) -> Iterator[Finding]:
 
 def _secret_files() -> Iterator[Finding]:
     """Secrets that were given as files, by when those were written."""
-    given = {name.upper(): os.environ.get(f"{name.upper()}_FILE") for name in Settings.model_fields}
-    files = {name: Path(path) for name, path in given.items() if path}
+    files = secret_files.paths(Settings.model_fields)
     oldest = time.time() - SECRET_LIFE.total_seconds()
-    if old := [name for name, path in files.items() if path.stat().st_mtime < oldest]:
+    if old := [name.upper() for name, path in files.items() if path.stat().st_mtime < oldest]:
         yield Finding(
             "secrets",
             State.WARNING,
