@@ -2,12 +2,15 @@
 
 import io
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from app.core.storage import Storage
+from app.uploads import reencode
 from tests import evidence
 from tests.conftest import Person
 from tests.integration.uploads import samples
@@ -58,6 +61,15 @@ async def test_a_name_that_is_a_path_is_refused(reader: Person, storage: Storage
     answer = await send(reader, samples.PDF, file_name=name)
     assert (answer.status_code, answer.json()["code"]) == (422, "unsafe_file_name")
     assert await names(storage) == []
+
+
+def test_where_memory_runs_out_the_decoder_dies_before_the_service() -> None:
+    code = (
+        f"import runpy; runpy.run_path({reencode.__file__!r})['_confine']();"
+        " print(open('/proc/self/oom_score_adj').read())"
+    )
+    told = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "1000"
 
 
 async def test_no_hostile_file_kills_or_bloats_the_service_and_all_that_is_stored_was_made_anew(
