@@ -108,6 +108,23 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             ),
         ),
     },
+    "key_ends": {
+        "en": (
+            "A key of yours ends soon",
+            (
+                "In two weeks or less a program will no longer get into your library account: its key ends.\n\n"
+                "If you still need it, make a new key, give it to the program, and revoke the old one:\n{link}\n"
+            ),
+        ),
+        "ru": (
+            "Скоро закончится ваш ключ",
+            (
+                "Не позже чем через две недели программа перестанет входить в вашу учётную запись в библиотеке:"
+                " её ключ закончится.\n\n"
+                "Если он ещё нужен, создайте новый, передайте его программе и отзовите старый:\n{link}\n"
+            ),
+        ),
+    },
     "refresh_token_reused": {
         "en": (
             "You were signed out for your safety",
@@ -158,6 +175,10 @@ def password_changed(user: User, *, address: str) -> Letter:
 
 def refresh_token_reused(user: User, *, address: str) -> Letter:
     return _letter("refresh_token_reused", user.email, user.locale, f"{address}/forgot")
+
+
+def key_ends(user: User, *, address: str) -> Letter:
+    return _letter("key_ends", user.email, user.locale, f"{address}/me/security")
 
 
 def _letter(name: str, email: str, locale: str, link: str) -> Letter:

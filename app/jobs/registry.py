@@ -53,6 +53,7 @@ JOBS: Final = {
         Job("purge_idempotency", Daily(time(3, 30)), circulation.purge_idempotency, "Forget answers kept for a day."),
         Job("sweep_uploads", Daily(time(3, 50)), files.sweep_uploads, "Delete stored files that nothing names."),
         Job("hand_over_erasures", Every(300), files.hand_over_erasures, "Write erased pseudonyms to their ledger."),
+        Job("remind_of_keys", Daily(time(8, 0)), sessions.remind_of_keys, "Tell owners of keys that end soon."),
         Job("purge_sessions", Daily(time(3, 10)), sessions.purge, "Delete sign-ins that have expired."),
     )
 }

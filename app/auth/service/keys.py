@@ -9,15 +9,18 @@ import uuid_utils.compat as uuid_utils
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth import letters
 from app.auth.identity import Identity
 from app.auth.models import ApiKey
 from app.auth.permissions import GRANTS, OwnAccount
 from app.core.errors import Conflict, NotFound, Unprocessable
+from app.core.mail import Mailer
 from app.core.security import InvalidToken, digest, new_token
 from app.users.models import Role, User
 
 PREFIX: Final = "lib_"
 MAX_KEYS: Final = 20
+REMINDED_BEFORE: Final = timedelta(days=14)
 USED_EVERY: Final = timedelta(hours=1)
 
 
@@ -101,6 +104,25 @@ async def identify(session: AsyncSession, *, token: str, now: datetime) -> tuple
     key_id, scopes, used_at, user_id, pseudonym, role, locale = row
     identity = Identity(user_id, pseudonym, Role(role), key_id=key_id, scopes=frozenset(scopes), locale=locale)
     return identity, used_at is None or used_at + USED_EVERY < now
+
+
+async def remind(session: AsyncSession, *, mailer: Mailer, address: str, now: datetime, limit: int) -> int:
+    """Tell owners by mail, once a key, that it ends in two weeks; of keys that live longer than that. How many."""
+    soon = (
+        select(ApiKey, User)
+        .join(User, ApiKey.user_id == User.id)
+        .where(
+            ApiKey.reminded_at.is_(None), ApiKey.expires_at > now, ApiKey.expires_at < now + REMINDED_BEFORE,
+            ApiKey.created_at < now - REMINDED_BEFORE, User.disabled_at.is_(None),
+        )
+        .limit(limit)
+        .with_for_update(of=ApiKey, key_share=True)
+    )  # fmt: skip
+    found = (await session.execute(soon)).all()
+    for key, owner in found:
+        key.reminded_at = now
+        await mailer.post(session, letters.key_ends(owner, address=address))
+    return len(found)
 
 
 async def note_use(session: AsyncSession, *, key_id: UUID, now: datetime) -> None:

@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import select, update
 
 from app.auth.models import ApiKey, Session
+from app.core.config import Settings
 from app.core.db import Database
+from app.jobs import sessions
 from tests.conftest import Person
-from tests.integration.auth.conftest import bearer
+from tests.integration.auth.conftest import PostBox, bearer
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +108,19 @@ async def test_an_account_has_a_bounded_number_of_keys(reader: Person) -> None:
         await _make(reader, "account:read")
     answer = await reader.client.post(f"{AUTH}/api-keys", json={"name": "n", "scopes": ["account:read"]})
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_api_keys")
+
+
+async def test_the_owner_of_a_key_is_told_once_two_weeks_before_it_ends(
+    librarian: Person, reader: Person, database: Database, settings: Settings, post_box: PostBox
+) -> None:
+    made = await librarian.client.post(f"{AUTH}/api-keys", json={"name": "k", "scopes": ["account:read"], "days": 30})
+    await reader.client.post(f"{AUTH}/api-keys", json={"name": "short", "scopes": ["account:read"], "days": 10})
+    now = datetime.fromisoformat(made.json()["created_at"])
+    told = [
+        (await sessions.remind_of_keys(database, settings, now + timedelta(days=day)))["told"]
+        for day in (9, 15, 17, 18)
+    ]
+    assert told == [0, 0, 1, 0]
+    letter = await post_box.letter(librarian.email, "A key of yours ends soon")
+    assert f"{settings.address}/me/security" in letter
+    assert "A key of yours ends soon" not in post_box.subjects(reader.email)
