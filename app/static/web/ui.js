@@ -49,8 +49,9 @@ const out = document.getElementById("sign-out");
 if (out) {
   const tabs = new BroadcastChannel("sign-out");
   out.addEventListener("submit", () => tabs.postMessage(null));
-  tabs.addEventListener("message", () => location.replace("/"));
-  addEventListener("pageshow", event => { if (event.persisted) { document.body.replaceChildren(); location.reload(); } });
+  const forget = later => { document.body.replaceChildren(); later(); };
+  tabs.addEventListener("message", () => forget(() => setTimeout(() => location.replace("/"), 1000)));
+  addEventListener("pageshow", event => { if (event.persisted) forget(() => location.reload()); });
 }
 
 document.getElementById("problems")?.focus();
