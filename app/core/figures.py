@@ -89,7 +89,11 @@ class Machine(Collector):
 
     def collect(self) -> Iterator[Metric]:
         seen = self._vitals
-        yield GaugeMetricFamily("system_cpu_usage_percent", "CPU time in use, of all cores", value=seen.cpu_percent)
+        yield GaugeMetricFamily(
+            "system_cpu_usage_percent",
+            "CPU time in use, of all cores or of the container's limit",
+            value=seen.cpu_percent,
+        )
         yield GaugeMetricFamily("system_memory_usage_bytes", "Memory in use", value=seen.memory_used_bytes)
         yield GaugeMetricFamily(
             "system_memory_limit_bytes", "Memory there is, for the container if it has a limit",
@@ -102,8 +106,12 @@ class Machine(Collector):
             size.add_metric([mountpoint], disk.used_bytes + disk.free_bytes)
         yield from (used, size)
         for name, meaning, moved in (
-            ("system_disk_io_bytes_total", "Bytes read from and written to disks", seen.disk_io_bytes),
-            ("system_network_bytes_total", "Bytes received and sent", seen.network_bytes),
+            (
+                "system_disk_io_bytes_total",
+                "Bytes read from and written to disks, by the container or all",
+                seen.disk_io_bytes(),
+            ),
+            ("system_network_bytes_total", "Bytes received and sent", seen.network_bytes()),
         ):
             family = CounterMetricFamily(name, meaning, labels=["direction"])
             for direction, count in moved.items():

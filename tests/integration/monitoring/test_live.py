@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, islice
@@ -117,13 +117,6 @@ async def _migrate(settings: object) -> None:
     database = Database(settings)  # type: ignore[arg-type]  # Settings, whose copy mypy knows as such
     await migrations.upgrade(database)
     await database.close()
-
-
-def eventually(holds: Callable[[], bool], what: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.5)
 
 
 def load(service: Service, times: int) -> None:
