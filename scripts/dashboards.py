@@ -163,7 +163,7 @@ DASHBOARDS: Final[dict[str, tuple[str, list[Panel]]]] = {
     ]),
     "slo": ("SLO", [
         Panel("Share of failures", "percentunit", {
-            window: f"library:availability_errors:ratio_rate{window} or vector(0)"
+            window: f"max(library:availability_errors:ratio_rate{window}) or vector(0)"
             for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")}),
         Panel("Within 250 ms", "percentunit", {
             "share": f"""{_rate('http_request_duration_seconds_bucket', where=',le="0.25"')}"""

@@ -105,18 +105,21 @@ class Machine(Collector):
             used.add_metric([mountpoint], disk.used_bytes)
             size.add_metric([mountpoint], disk.used_bytes + disk.free_bytes)
         yield from (used, size)
-        for name, meaning, moved in (
-            (
-                "system_disk_io_bytes_total",
-                "Bytes read from and written to disks, by the container or all",
-                seen.disk_io_bytes(),
-            ),
-            ("system_network_bytes_total", "Bytes received and sent", seen.network_bytes()),
-        ):
-            family = CounterMetricFamily(name, meaning, labels=["direction"])
-            for direction, count in moved.items():
-                family.add_metric([direction], count)
-            yield family
+        yield from self._moved()
+
+    def _moved(self) -> Iterator[Metric]:
+        disks = CounterMetricFamily(
+            "system_disk_io_bytes_total", "Bytes read from and written to disks, by the container or all",
+            labels=["direction"],
+        )  # fmt: skip
+        for direction, count in self._vitals.disk_io_bytes().items():
+            disks.add_metric([direction], count)
+        network = CounterMetricFamily(
+            "system_network_bytes_total", "Bytes received and sent", labels=["interface", "direction"]
+        )
+        for moved, count in self._vitals.network_bytes().items():
+            network.add_metric(moved, count)
+        yield from (disks, network)
 
 
 class Build(Collector):

@@ -124,8 +124,24 @@ def observe_engine(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", _note_start)
     event.listen(engine, "after_cursor_execute", _record_duration)
     event.listen(engine, "handle_error", _count_error)
-    event.listen(engine, "checkout", lambda *_: db_connections.inc())
-    event.listen(engine, "checkin", lambda *_: db_connections.dec())
+    _count_connections(engine)
+
+
+def _count_connections(engine: Engine) -> None:
+    """A connection whose server went away is given back without ever having been given out."""
+    in_use: set[object] = set()
+
+    def take(_connection: Any, record: object, _proxy: Any) -> None:
+        in_use.add(record)
+        db_connections.inc()
+
+    def give_back(_connection: Any, record: object) -> None:
+        if record in in_use:
+            in_use.remove(record)
+            db_connections.dec()
+
+    event.listen(engine, "checkout", take)
+    event.listen(engine, "checkin", give_back)
 
 
 def _note_start(_connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: Any) -> None:

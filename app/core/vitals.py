@@ -56,12 +56,16 @@ class Vitals:
         """Looked up now, as the next: each process has looked at another moment, and a counter must not go back."""
         if (counted := self.container.disk_io_bytes()) is not None:
             return counted
-        disks = psutil.disk_io_counters()
-        return {"read": disks.read_bytes, "write": disks.write_bytes} if disks else {}
+        if disks := psutil.disk_io_counters(nowrap=False):
+            return {"read": disks.read_bytes, "write": disks.write_bytes}
+        return {}
 
-    def network_bytes(self) -> Mapping[str, int]:
-        network = psutil.net_io_counters()
-        return {"receive": network.bytes_recv, "transmit": network.bytes_sent} if network else {}
+    def network_bytes(self) -> Mapping[tuple[str, str], int]:
+        """By interface and direction: a sum would go back when an interface goes. Those of containers come and go."""
+        seen = psutil.net_io_counters(pernic=True, nowrap=False)
+        received = {(name, "receive"): counted.bytes_recv for name, counted in seen.items()}
+        sent = {(name, "transmit"): counted.bytes_sent for name, counted in seen.items()}
+        return {each: count for each, count in (received | sent).items() if not each[0].startswith("veth")}
 
     def _container_cpu_percent(self) -> float | None:
         """Since the last look; of what the container may use."""
