@@ -86,6 +86,16 @@ def test_every_alert_has_a_heading_in_the_runbook_and_every_heading_an_alert() -
     assert sorted(headings) == sorted(alert["alert"] for alert in alerts())
 
 
+def test_the_runbook_says_of_every_alert_what_it_means_whom_it_hurts_and_what_to_do() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    for part, alert in zip(parts, re.findall(r"^### (\w+)$", text, re.MULTILINE), strict=True):
+        asked = re.findall(r"^\* \*\*(.+?):\*\*", part, re.MULTILINE)
+        assert asked == ["Means", "Impact", "Look at", "Do"], alert
+        (rule,) = [each for each in alerts() if each["alert"] == alert]
+        assert f"Severity: {rule['labels']['severity']}." in part, alert
+
+
 def test_every_alert_says_how_urgent_it_is_what_happened_and_what_to_do() -> None:
     for alert in alerts():
         assert alert["labels"]["severity"] in {"page", "ticket"}, alert["alert"]
@@ -115,6 +125,25 @@ def test_prometheus_and_alertmanager_accept_the_files(command: tuple[str, ...], 
     environment = {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path)}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "page"), ("ticket", "ticket"), ("", "ticket")])
+def test_a_page_wakes_somebody_and_all_else_can_wait(severity: str, receiver: str) -> None:
+    command = ["amtool", "config", "routes", "test", "--config.file=alertmanager/alertmanager.yml"]
+    result = subprocess.run(
+        [*command, f"severity={severity}", "alertname=x"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == receiver
+
+
+def test_what_follows_from_a_greater_failure_is_held_back_only_where_such_alerts_exist() -> None:
+    groups = {alert["labels"]["group"] for alert in alerts()}
+    names = {alert["alert"] for alert in alerts()}
+    for rule in yaml.safe_load((ROOT / "alertmanager" / "alertmanager.yml").read_text())["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            label, _, value = matcher.replace('"', "").replace("=~", "=").partition("=")
+            known = {"alertname": names, "group": groups, "severity": {"page", "ticket"}}[label]
+            assert set(value.split("|")) <= known, matcher
 
 
 def test_the_dashboards_are_what_their_source_says() -> None:

@@ -30,6 +30,7 @@ from tests.integration.monitoring.stack import (
 )
 from tests.integration.observability.collector import collector
 from tests.servers import eventually
+from tests.smtp import Mailbox, smtp_server
 
 WORKERS = 4
 REQUESTS = 200
@@ -51,6 +52,7 @@ class Watched:
     redis: servers.Redis
     prometheus: Prometheus
     pager: Pager
+    mailbox: Mailbox
 
 
 @pytest.fixture
@@ -59,6 +61,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
         postgres = stack.enter_context(servers.postgres())
         redis = stack.enter_context(servers.redis())
         pager = Pager(stack.enter_context(collector()))
+        mailbox = stack.enter_context(smtp_server())
         data = tmp_path / "data"
         data.mkdir()
         settings = _settings(data, database_url=f"{postgres.url}/postgres")
@@ -74,12 +77,13 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             "node-exporter:9100": at["node"],
             "postgres-exporter:9187": at["postgres"], "replica-exporter:9187": at["postgres"],
             "redis-exporter:9121": at["redis"], "nginx-exporter:9113": at["nginx"],
-            "blackbox-exporter:9115": at["blackbox"], "nginx:8443": at["tls"], "pager:8080": pager.port,
+            "blackbox-exporter:9115": at["blackbox"], "nginx:8443": at["tls"],
+            "pager:8080": pager.port, "mail:25": mailbox.port,
         }  # fmt: skip
         shipped(tmp_path, hosts)
         nginx_files(tmp_path, at["stub"], at["tls"])
         stack.enter_context(processes(tmp_path, _commands(tmp_path, at, postgres, redis)))
-        yield Watched(tmp_path, library, service, postgres, redis, Prometheus(at["prometheus"]), pager)
+        yield Watched(tmp_path, library, service, postgres, redis, Prometheus(at["prometheus"]), pager, mailbox)
 
 
 def _commands(
@@ -199,6 +203,21 @@ def faults_are_told(watched: Watched, began: float) -> Iterator[Mark]:
     resolves(watched, "DatabaseDown", "ErrorRateHigh", "ErrorBudgetBurnFast")
 
 
+def letters_came(watched: Watched) -> None:
+    """A page wakes somebody, a ticket goes to those who read in the morning; each hears of the end, too."""
+    of_alert = {"oncall@library.example": "DatabaseDown", "operators@library.example": "RedisDown"}
+
+    def missing() -> list[tuple[str, str]]:
+        return [
+            (to, status)
+            for to, alert in of_alert.items()
+            for status in ("[FIRING", "[RESOLVED")
+            if not any(told.startswith(status) and alert in told for told in watched.mailbox.of(to))
+        ]
+
+    eventually(lambda: not missing(), missing)
+
+
 def nothing_leaked(watched: Watched) -> None:
     """Whatever failed: what is under way went up as often as down."""
     under_way = 'sum(http_requests_in_progress{endpoint!="/metrics"})'
@@ -225,6 +244,7 @@ def test_the_shipped_monitoring_sees_everything_and_tells_every_kind_of_fault(wa
         traffic.going_on(lambda: traffic.search(watched.service, 1), pause_seconds=0.1),
     ):
         marks = list(faults_are_told(watched, began))
+    letters_came(watched)
     nothing_leaked(watched)
     seconds = time.time() - began
     folder = Path(PICTURES) if PICTURES else watched.folder
