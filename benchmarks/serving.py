@@ -6,7 +6,9 @@ limits raised; records are looked for in ../shared/data.
 
 import argparse
 import asyncio
+import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,12 +16,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from app.core.config import Settings
 from benchmarks.wrk import Round, Server, serving, uvicorn
 from tests import evidence, servers
-from tests.conftest import SHARED, _administer, _migrate, _settings
+from tests.conftest import PASSWORD, SHARED, _administer, _migrate, _settings
 from tests.integration.conftest import environment, run_import
 
 LIST: Final = "/api/v1/books?limit=20"
@@ -93,7 +95,7 @@ def _start(stack: ExitStack, settings: Settings, folder: Path) -> dict[str, Load
     uncached = start(OURS, ours | {"CACHE_ENABLED": "false"}, LIST)
     tutorial = start(uvicorn("benchmarks.peers.tutorial:app"), peer, "/bare")
     shelled = start(uvicorn("benchmarks.peers.shelled:app"), peer, "/bare")
-    return {
+    return _pages(cached, ours) | {
         "raw": Load(start(uvicorn("benchmarks.peers.raw:ready"), peer, "/"), "/", {}),
         "ours": Load(cached, LIST, {}),
         "ours 304": Load(cached, LIST, {"If-None-Match": tag}),
@@ -102,6 +104,25 @@ def _start(stack: ExitStack, settings: Settings, folder: Path) -> dict[str, Load
         "tutorial": Load(tutorial, "/books", {}),
         "bare route": Load(tutorial, "/bare", {}),
         "shelled route": Load(shelled, "/bare", {}),
+    }
+
+
+def _pages(server: Server, environment: dict[str, str]) -> dict[str, Load]:
+    """Pages, worked out anew each time; no goal of their own, so that their cost is seen."""
+    account = ["user", "create", "--email", "desk@library.test", "--role", "librarian", "--password", "-"]
+    command = [str(Path(sys.executable).with_name("library")), *account]
+    subprocess.run(command, env=environment, input=PASSWORD, text=True, check=True, capture_output=True)  # noqa: S603  # our own command
+    sent = json.dumps({"email": "desk@library.test", "password": PASSWORD}).encode()
+    asked = Request(f"{server.address}/api/v1/auth/login", sent, {"Content-Type": "application/json"})  # noqa: S310  # our own server
+    with urlopen(asked) as answer:  # noqa: S310  # the same
+        token = json.load(answer)["access_token"]
+    html = {"Accept": "text/html"}
+    staff = html | {"Authorization": f"Bearer {token}"}
+    return {
+        "page: newest": Load(server, "/", html),
+        "page: search": Load(server, "/?q=history", html),
+        "page: book": Load(server, "/books/17", html),
+        "page: desk": Load(server, "/desk", staff),
     }
 
 
@@ -139,6 +160,8 @@ def _tell(measured: dict[str, list[Round]], goals: list[Goal], records: int) -> 
     for name, rounds in measured.items():
         rows = [(each.cpu_us, each.per_second, each.p50_ms, each.p99_ms) for each in rounds]
         columns = [statistics.median(values) for values in zip(*rows, strict=True)]
+        if name.startswith("page: "):
+            evidence.keep("web-pages-server", name, cpu_us=round(columns[0]), p50_ms=columns[2], p99_ms=columns[3])
         print(f"{name:<16} {columns[0]:>8.0f} {columns[1]:>8.0f} {columns[2]:>8.2f} {columns[3]:>8.2f}")
     print(f"\n{'goal':<48} {'figure':>8} {'limit':>8}  reached")
     for goal in goals:

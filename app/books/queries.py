@@ -49,12 +49,16 @@ async def find(session: AsyncSession, book_id: int) -> Book | None:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, the cursor of the next, the query that was answered instead, why there is no further page."""
+    """One page, the cursor of the next, the query that was answered instead, why there is no further page.
+
+    `ranked` holds the ids of all that was found, the best first, where the order is by relevance.
+    """
 
     rows: list[Row]
     next: str | None
     corrected: str | None = None
     hint: str | None = None
+    ranked: list[int] | None = None
 
 
 async def page(session: AsyncSession, query: BookQuery, *, where: Conditions = ()) -> Page:
@@ -95,17 +99,18 @@ async def found_ids(session: AsyncSession, query: BookQuery, *, where: Condition
 async def facets(session: AsyncSession, book_ids: Sequence[int]) -> dict[str, list[Facet]]:
     """The languages, authors, subjects and years that these books have in common."""
     number = func.count()
-    statement = (
-        select(AccessPoint.kind, AccessPoint.key, func.min(AccessPoint.label), number)
-        .where(finding.among(session, AccessPoint.book_id, book_ids), AccessPoint.kind.in_(_FACETS))
-        .group_by(AccessPoint.kind, AccessPoint.key)
-        .order_by(number.desc(), AccessPoint.key)
+    kind, key = AccessPoint.kind, AccessPoint.key
+    place = func.row_number().over(partition_by=kind, order_by=(number.desc(), key)).label("place")
+    counted = (
+        select(kind, func.min(AccessPoint.label).label("label"), number.label("number"), place)
+        .where(finding.among(session, AccessPoint.book_id, book_ids), kind.in_(_FACETS))
+        .group_by(kind, key)
+        .subquery()
     )
+    most = select(counted).where(counted.c.place <= MAX_FACETS).order_by(counted.c.place)
     found: dict[str, list[Facet]] = {name: [] for name in _FACETS.values()}
-    for kind, _, label, count in await session.execute(statement):
-        listed = found[_FACETS[kind]]
-        if len(listed) < MAX_FACETS:
-            listed.append(Facet(value=label, label=label, count=count))
+    for row in await session.execute(most):
+        found[_FACETS[row.kind]].append(Facet(value=row.label, label=row.label, count=row.number))
     years = (
         select(Book.year, number)
         .where(finding.among(session, Book.id, book_ids), Book.year.is_not(None))
@@ -138,9 +143,11 @@ async def _by_relevance(session: AsyncSession, query: BookQuery, asked: Query, c
     found = await session.execute(statement.where(Book.id.in_([book_id for _, book_id in wanted])))
     rows = {row.id: Row(row.id, row.version, row.document) for row in found}
     ordered = [rows[book_id] for _, book_id in wanted if book_id in rows]
+    ids = [book_id for _, book_id in best]
     if start + query.limit < len(best):
-        return Page(ordered, Cursor(*wanted[-1]).encode(question), corrected)
-    return Page(ordered, None, corrected, hint=MORE_THAN_RANKED if len(best) == finding.MAX_RESULTS else None)
+        return Page(ordered, Cursor(*wanted[-1]).encode(question), corrected, ranked=ids)
+    hint = MORE_THAN_RANKED if len(best) == finding.MAX_RESULTS else None
+    return Page(ordered, None, corrected, hint, ranked=ids)
 
 
 def _descending(ranked: tuple[int, int]) -> tuple[int, int]:

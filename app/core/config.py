@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1)
     sentry_dsn: SecretStr | None = None
     max_import_size: int = Field(2 * 1024**3, ge=1_000)
+    isbn_lookup_urls: str = Field(
+        "", pattern=r"^((https://|http://(localhost|127\.0\.0\.1)[:/])\S*\{isbn\}\S*(\s+|$))*$"
+    )
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

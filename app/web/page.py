@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request, Response, status
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +34,7 @@ from app.users.models import User
 from app.web import covers, words
 from app.web.barcodes import barcode
 from app.web.files import address_of
+from app.web.marking import marked
 from app.web.once import claim, keep
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
@@ -48,6 +49,8 @@ HEADERS: Final = {
     "Cache-Control": "private, no-store",
     "Referrer-Policy": "same-origin",
 }
+SHARED: Final = "public, max-age=0, s-maxage=1"
+"""For a proxy, and no longer: an anonymous reader finds what was committed within a second."""
 LIGHT_COOKIE: Final = "light"
 A_YEAR_SECONDS: Final = 365 * 24 * 60 * 60
 
@@ -64,6 +67,7 @@ def environment() -> Environment:
     )  # fmt: skip
     made.globals.update(
         cover=covers.cover,
+        marked=marked,
         barcode=barcode,
         device_name=device_name,
         asset=address_of,
@@ -125,11 +129,17 @@ class View:
     def typed(self) -> dict[str, str]:
         return {name: value for name, value in self.form.items() if isinstance(value, str)}
 
-    def show(self, template: str, /, status: int = 200, **facts: Any) -> HTMLResponse:
+    def show(self, template: str, /, status_code: int = 200, **facts: Any) -> HTMLResponse:
         html = (
             environment().get_template(template).render(page=self, path=self.request.url.path, **self.helpers, **facts)
         )
-        return HTMLResponse(html, status, HEADERS)
+        return HTMLResponse(html, status_code, HEADERS)
+
+    def share(self, response: Response) -> Response:
+        """Let a proxy keep a page that is the same for whoever brings nothing of his own, in his language."""
+        if self.who is None and not self.request.cookies and response.status_code == status.HTTP_200_OK:
+            response.headers["Cache-Control"] = SHARED
+        return response
 
     @property
     def helpers(self) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from tests.integration.security.test_matrix import cast  # noqa: F401  # a fixture
 from tests.web.service import CHROMIUM, Service, running
 
 Open = Callable[..., Page]
@@ -30,15 +31,19 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def watched(context: BrowserContext, address: str, allowed: tuple[int, ...] = ()) -> Iterator[None]:
+def watched(
+    context: BrowserContext, address: str, allowed: tuple[int, ...] = (), ignored: str | None = None
+) -> Iterator[None]:
     """Fail if a page writes an error to the console (a CSP report is one) or asks another origin.
 
-    A browser also writes there that a page was refused; `allowed` are the refusals that a test means to see.
+    A browser also writes there that a page was refused; `allowed` are the refusals that a test means to see, and
+    `ignored` is what else it brings about.
     """
     wrong: list[str] = []
 
     def note(message: Any) -> None:
         expected = any(f"status of {status}" in message.text for status in allowed)
+        expected = expected or (ignored is not None and ignored in message.text)
         if message.type == "error" and not expected:
             wrong.append(f"{message.text} at {message.location.get('url', '')}")
 
@@ -59,9 +64,9 @@ def open_as(demo: Service, browser: Browser, request: pytest.FixtureRequest) -> 
     allowed = getattr(request, "param", (401, 403, 404, 409, 410, 412, 422))
     open_contexts: list[tuple[BrowserContext, Any]] = []
 
-    def open_page(who: str | None = None, **options: Any) -> Page:
+    def open_page(who: str | None = None, *, ignored: str | None = None, **options: Any) -> Page:
         context = browser.new_context(base_url=demo.address, **{"locale": "en", **options})
-        watching = watched(context, demo.address, allowed)
+        watching = watched(context, demo.address, allowed, ignored)
         watching.__enter__()
         open_contexts.append((context, watching))
         context.set_default_timeout(30_000)

@@ -14,6 +14,7 @@ from app.core.config import Settings
 from app.core.db import Database
 from app.main import build_api
 from tests.conftest import Person
+from tests.integration.uploads import samples
 from tests.web.forms import FORMS, QUERIES
 from tests.web.test_edge import OURS, add_book, see
 
@@ -155,3 +156,38 @@ async def test_what_is_not_a_form_is_refused_as_a_page(admin: Person) -> None:
         assert answer.status_code == status
         assert judge(answer, "/branches") == []
     assert (await see(admin.client, "/branches")).status_code == 200
+
+
+def hostile_files() -> dict[str, bytes]:
+    """What somebody may send as a cover or as a catalogue, by name; none of it is either."""
+    return {
+        **samples.polyglots(), **samples.unknown(), "nothing": b"", "a page": b"<html><script>alert(1)</script></html>",
+        "a bomb of pixels": samples.png_bomb(6_000, 6_000), "a bomb of text": samples.text_bomb(),
+        "half an image": samples.image()[:300],
+    }  # fmt: skip
+
+
+async def test_no_file_breaks_a_page_and_what_is_refused_leaves_nothing(
+    admin: Person, reader: Person, database: Database, settings: Settings
+) -> None:
+    book = (await build(admin, reader))["book_id"]
+    cut_off = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n\x89PNG'
+    multipart = {"Content-Type": "multipart/form-data; boundary=x"}
+    wrong: list[str] = []
+    for path in (f"/covers/{book}", "/imports"):
+        before = await rows(database)
+        for name, content in hostile_files().items():
+            sent = await admin.client.post(path, files={"file": ("cover.png", content)}, headers=OURS)
+            wrong += judge(sent, f"{path} with {name}")
+            if sent.status_code < 400:
+                wrong.append(f"{path} with {name}: {sent.status_code}")
+        for body in (b"", b"--x\r\n", b"--x--\r\n", b"--y\r\nrubbish", cut_off):
+            sent = await admin.client.post(path, content=body, headers=OURS | multipart)
+            wrong += judge(sent, f"{path} with {body!r}")
+            assert sent.status_code >= 400, (path, body)
+        assert await rows(database) == before
+    assert not wrong, "\n".join(wrong)
+    assert not list((settings.data_dir / "imports").glob("*"))
+    kept = await admin.client.post(f"/covers/{book}", files={"file": ("cover.png", samples.image())}, headers=OURS)
+    assert (kept.status_code, kept.headers["location"]) == (303, f"/books/{book}?said=saved")
+    assert (await admin.client.get(f"/api/v1/books/{book}/cover")).status_code == 200

@@ -64,14 +64,30 @@ async def test_a_change_that_another_site_set_off_is_refused(reader: Person, lib
     assert (await reader.client.get("/api/v1/auth/me/bookings")).json()["items"] == []
 
 
-async def test_every_page_has_the_strict_policy_and_is_kept_by_nobody(client: httpx2.AsyncClient) -> None:
+async def test_every_page_has_the_strict_policy(client: httpx2.AsyncClient) -> None:
     for path in ("/", "/login", "/nowhere"):
         headers = (await see(client, path)).headers
         policy = headers["content-security-policy"]
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
-        assert headers["cache-control"] == "private, no-store"
         assert headers["x-frame-options"] == "DENY"
+
+
+async def test_a_proxy_may_keep_what_is_the_same_for_all_and_nothing_else(
+    client: httpx2.AsyncClient, reader: Person, librarian: Person
+) -> None:
+    book_id = await add_book(librarian)
+    for path in ("/", "/?q=lamp", f"/books/{book_id}", f"/books/{book_id}/status", "/suggest?q=la"):
+        first, second = await see(client, path), await see(client, path)
+        assert first.headers["cache-control"] == "public, max-age=0, s-maxage=1", path
+        assert first.text == second.text, path
+        assert "Accept-Language" in first.headers["vary"]
+        for own in ({"Cookie": "light=dark"}, {"Cookie": "other=1"}, {"Authorization": "Bearer x"}):
+            answer = await client.get(path, headers=OURS | own)
+            assert answer.headers["cache-control"] in {"private, no-store", "no-store"}, (path, own)
+        assert (await see(reader.client, path)).headers["cache-control"] == "private, no-store"
+    for path in ("/login", "/nowhere", "/me", "/?year_from=x", "/books/99999"):
+        assert (await see(client, path)).headers["cache-control"] == "private, no-store", path
 
 
 async def test_what_is_not_there_has_a_page_of_its_own(client: httpx2.AsyncClient, librarian: Person) -> None:

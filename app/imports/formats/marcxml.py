@@ -41,9 +41,18 @@ def records(source: Source) -> Iterator[Record]:
     yield from reader.feed(b"", is_last=True)
 
 
+def records_in(data: bytes, name: str = "record") -> list[Record]:
+    """All records of a text that is there whole, whatever they are wrapped in.
+
+    Raises:
+        XmlBroken, XmlForbidden, RecordTooLong.
+    """
+    return _Reader(name).feed(data, is_last=True)
+
+
 def record_of(data: bytes) -> Record:
     """The one record of a text that `text_of` wrote."""
-    [record] = _Reader("record").feed(data, is_last=True)
+    [record] = records_in(data)
     return record
 
 

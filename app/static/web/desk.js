@@ -13,7 +13,8 @@ function enqueue(path, values) {
   const repeats = values.code && values.code === lastSent.code && now - lastSent.at < TWICE && !values.answer;
   const key = repeats ? lastSent.key : crypto.randomUUID();
   if (values.code) lastSent = {code: values.code, at: now, key, sent: repeats ? lastSent.sent : null};
-  queue.push({path, values, key, remember: repeats ? lastSent : values.code ? lastSent : null});
+  queue.push({path, values, key, at: new Date().toTimeString().slice(0, 5), remember: repeats ? lastSent : values.code ? lastSent : null});
+  if (!kept.hidden) tellKept();
   send();
 }
 async function send() {
@@ -30,15 +31,23 @@ async function send() {
       queue.shift();
       show(await answer.text(), answer);
     } catch {
-      tell(kept, field.dataset.kept.replace("{n}", String(queue.length)));
+      tellKept();
       await new Promise(later => setTimeout(later, 2000));
       continue;
     }
-    tell(kept, queue.length && !kept.hidden ? field.dataset.kept.replace("{n}", String(queue.length)) : "");
+    if (!kept.hidden) tellKept();
   }
   isSending = false;
 }
-function tell(where, said) { where.textContent = said; where.hidden = !said; }
+// Without a connection the scans stand in sight, each with its time, until they are sent.
+function tellKept() {
+  kept.hidden = !queue.length;
+  kept.textContent = kept.hidden ? "" : queue.length === 1 ? field.dataset.keptOne : field.dataset.kept.replace("{n}", String(queue.length));
+  const list = document.createElement("ol");
+  for (const {at, values} of queue) list.append(Object.assign(document.createElement("li"), {textContent: `${at} ${values.code ?? ""}`}));
+  if (!kept.hidden) kept.append(list);
+}
+addEventListener("beforeunload", event => { if (queue.length) event.preventDefault(); });
 
 // — the answer: verdict, tape, reader, what is next
 function show(html, answer) {

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.circulation import pickup_branch
 from app.api.deps import SignedIn
 from app.api.v1.endpoints.bookings import place
-from app.api.v1.endpoints.books import book_facets, conditions
+from app.api.v1.endpoints.books import conditions, facets_of
 from app.bookings.schemas import BookingCreate
 from app.books import queries
 from app.books import service as books
@@ -45,15 +45,18 @@ async def _results(
     facts: dict[str, Any] = {"query": query, "asked": asked, "errors": mistakes or {}, "problem": None}
     async with page.database.reading() as session:
         try:
-            found = await queries.page(session, query, where=conditions(query, page.who))
+            where = conditions(query, page.who)
+            found = await queries.page(session, query, where=where)
             facts |= {"found": found, "rows": await shown(session, page, found.rows)}
-            facts["facets"] = await book_facets(session, page.who, Response(), query)
+            ids = await queries.found_ids(session, query, where=where) if found.ranked is None else found.ranked
+            facts["facets"] = await facets_of(session, ids)
         except queries.NothingToSearch:
             facts |= {"found": queries.Page([], None), "rows": [], "facets": None}
         facts["branches"] = await branch_names(session)
     facts["filters"] = [name for name in FILTERS if asked.get(name)]
     facts["without"] = _without(page, asked)
-    return page.show("results.html" if page.is_fragment else "catalogue.html", 422 if mistakes else 200, **facts)
+    template = "results.html" if page.is_fragment else "catalogue.html"
+    return page.share(page.show(template, 422 if mistakes else 200, **facts))
 
 
 def _without(page: View, asked: dict[str, Any]) -> dict[str, str]:
@@ -67,7 +70,7 @@ async def suggest(page: Page, q: Annotated[str, Query(max_length=200)] = "") -> 
     """Titles whose words begin with what was typed so far."""
     async with page.database.reading() as session:
         found = await queries.suggest(session, q) if q.strip() else []
-    return page.show("suggestions.html", found=found)
+    return page.share(page.show("suggestions.html", found=found))
 
 
 @router.get("/books/{book_id}")
@@ -110,7 +113,7 @@ async def _show(page: View, book_id: int, *, template: str = "book.html", error:
             "pickup": await _usual_branch(session, page),
             "problem": page.words.refusal(error) if error else None,
         }
-    return page.show(template, error.status if error else 200, errors={}, **facts)
+    return page.share(page.show(template, error.status if error else 200, errors={}, **facts))
 
 
 async def _usual_branch(session: AsyncSession, page: View) -> str:

@@ -12,6 +12,7 @@ from app.books import service as books
 from app.books.schemas import BookCreate, BookRead
 from app.core.errors import AppError
 from app.core.versioning import VersionChanged
+from app.imports import lookup
 from app.loans import service as loans
 from app.uploads.models import Kind
 from app.uploads.schemas import UploadQuery
@@ -37,10 +38,19 @@ async def start(page: Page, who: CatalogueEditor, q: Annotated[str, Query(max_le
 
 @router.get("/cataloguing/new")
 async def ask(page: Page, who: CatalogueEditor, isbn: Annotated[str, Query(max_length=32)] = "") -> Response:
-    """An empty form; an ISBN that was scanned stands in it."""
+    """An empty form; an ISBN that was scanned stands in it, and what a provider knows of its book."""
     del who
-    return page.show("book_form.html", typed={"isbns": isbn, "languages": "eng"}, book=None, version=0, current=None,
-                     problem=None, errors={})  # fmt: skip
+    typed, provider, problem = {"isbns": isbn, "languages": "eng"}, "", None
+    asked = identifiers.isbn_in(isbn)
+    if asked and page.settings.isbn_lookup_urls:
+        try:
+            found = await lookup.by_isbn(page.settings, asked)
+        except lookup.LookupFailed as error:
+            found, problem = None, page.words.refusal(error)
+        if found is not None:
+            typed, provider = _typed(found[0]), found[1]
+    return page.show("book_form.html", typed=typed, book=None, version=0, current=None, problem=problem, errors={},
+                     provider=provider, is_unknown=bool(asked) and not (provider or problem))  # fmt: skip
 
 
 @router.post("/cataloguing/new")
@@ -198,7 +208,7 @@ def _lines(page: View, name: str) -> list[str]:
     return [line.strip() for line in page.text(name).splitlines() if line.strip()]
 
 
-def _typed(book: BookRead) -> dict[str, str]:
+def _typed(book: BookRead | BookCreate) -> dict[str, str]:
     """A book as its form has it."""
     members = {name: str(getattr(book, name) or "") for name in _LINES}
     people = (f"{one.name} | {one.role}" if one.role != "author" else one.name for one in book.contributors)

@@ -1,6 +1,7 @@
 """The shipped proxy before the shipped image: what passes, what is closed, and whom it believes."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -90,6 +91,27 @@ def test_a_page_comes_from_the_cache_and_compressed(stack: Stack, outside: Clien
     evidence.keep("S8-proxy", "cache", pages=[line["cache"] for line in lines])
     assert all(line["request_id"] and line["client"] for line in lines)
     assert "content-encoding" not in outside.get("/api/v1/books", headers={"Accept-Encoding": "identity"}).headers
+
+
+def test_pages_of_strangers_are_kept_a_second_by_language_and_nobody_elses(stack: Stack, outside: Client) -> None:
+    log = stack.running["nginx"].log
+
+    def see(mark: str, **headers: str) -> tuple[list[str], set[str]]:
+        given = {"Accept": "text/html", "User-Agent": mark, **headers}
+        answers = [outside.get("/", headers=given) for _ in range(6)]
+        assert {answer.status_code for answer in answers} == {200}
+        lines = [json.loads(line) for line in log.read_text().splitlines() if f'"{mark}"' in line]
+        languages = {found for answer in answers for found in re.findall(r'<html lang="(\w+)"', answer.text)}
+        return [line["cache"] for line in lines], languages
+
+    english, languages = see("page-en", **{"Accept-Language": "en"})
+    assert "HIT" in english
+    assert languages == {"en"}
+    russian, languages = see("page-ru", **{"Accept-Language": "ru"})
+    assert "HIT" in russian
+    assert languages == {"ru"}
+    own, _ = see("page-own", **{"Accept-Language": "en", "Cookie": "light=dark"})
+    assert set(own) == {"BYPASS"}
 
 
 def test_events_pass_as_they_happen(outside: Client) -> None:

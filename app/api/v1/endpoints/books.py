@@ -1,11 +1,13 @@
 """Books: the catalogue over HTTP."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
 from pydantic import Field
 from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.circulation import Circulation, live_counts
 from app.api.deps import (
@@ -118,11 +120,15 @@ async def book_facets(
     session: Reading, who: Who, response: Response, query: Annotated[BookQuery, Query()]
 ) -> BookFacets:
     """What the books found have in common, to narrow the search by; of at most 1,000 of them."""
-    ids = await queries.found_ids(session, query, where=conditions(query, who))
+    response.headers["Cache-Control"] = "no-store"
+    return await facets_of(session, await queries.found_ids(session, query, where=conditions(query, who)))
+
+
+async def facets_of(session: AsyncSession, ids: Sequence[int]) -> BookFacets:
+    """What these books have in common."""
     common = await queries.facets(session, ids)
     by_branch = await copy_queries.by_branch(session, ids)
     names = {branch.id: branch.name for branch in await branches.all_open(session)}
-    response.headers["Cache-Control"] = "no-store"
     return BookFacets(
         count=len(ids),
         is_capped=len(ids) >= queries.MAX_COUNTED,
