@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 import zlib
+from functools import lru_cache
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -22,6 +23,7 @@ SOFT_HYPHEN: Final = "\u00ad"
 _VOWELS: Final = set("aeiouyаеиоуыэюя")
 
 
+@lru_cache(maxsize=4_096)
 def cover(title: str, author: str, lang: str = "", size: str = "") -> Markup:
     """The cover of a book; `size` is a class: `big`, `mini` or none."""
     short = re.split(r"[:;=(]", title)[0].strip() or title

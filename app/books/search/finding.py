@@ -67,9 +67,9 @@ async def _unordered(
 ) -> list[int]:
     """PostgreSQL's candidates: a GIN index gives no order, so few matches are sorted and many are walked through."""
     book_id = index.book_id(session)
-    matches = select(book_id).where(index.holds(session, query, exactly=exactly)).limit(MAX_SORTED + 1)
+    matches = select(book_id.label("id")).where(index.holds(session, query, exactly=exactly)).limit(MAX_SORTED + 1)
     await _plan(session, seqscan=False, indexscan=False)  # by the GIN index, whatever the planner guesses
-    ids = list(await session.scalars(matches))
+    ids = await session.scalar(select(func.array_agg(matches.subquery().c.id))) or []  # one row instead of thousands
     await _plan(session, seqscan=False, indexscan=True)
     if len(ids) <= MAX_SORTED:
         there = select(Book.id).where(among(session, Book.id, ids), *where).order_by(Book.id.desc())
@@ -86,8 +86,10 @@ async def _unordered(
 
 async def _plan(session: AsyncSession, **methods: bool) -> None:
     """Allow or forbid the planner's methods until the transaction ends; misjudging one word costs a whole scan."""
-    for method, is_allowed in methods.items():
-        await session.execute(text(f"SET LOCAL enable_{method} = {'on' if is_allowed else 'off'}"))
+    said = (
+        f"set_config('enable_{name}', '{'on' if is_allowed else 'off'}', true)" for name, is_allowed in methods.items()
+    )
+    await session.execute(text(f"SELECT {', '.join(said)}"))
 
 
 def among(session: AsyncSession, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:
