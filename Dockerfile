@@ -5,6 +5,8 @@ ARG BASE=python:3.13.9-slim-trixie
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /srv/library
+# hadolint ignore=DL3008  # of this stage nothing stays, and the base names the release
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 # Tools stay in /opt/tools, in this stage; /opt/library has no pip.
 RUN python3 -m venv /opt/tools && python3 -m venv --without-pip /opt/library
 COPY requirements.txt ./
@@ -17,6 +19,9 @@ RUN /opt/tools/bin/python scripts/assets.py \
   && /opt/tools/bin/pip --python /opt/library/bin/python install --no-deps --no-build-isolation --editable . \
   && find /opt/library app alembic -name __pycache__ -type d -prune -exec rm -rf {} + \
   && find /opt/library -type d -name tests -path '*/site-packages/*' -prune -exec rm -rf {} + \
+  && rm -rf /opt/library/lib/python3*/site-packages/setuptools* /opt/library/lib/python3*/site-packages/*distutils* \
+  && find /opt/library/lib '(' -name '*.[ch]' -o -name '*.py[ix]' -o -name '*.px[di]' ')' -delete \
+  && find /opt/library/lib -name '*.so' '(' -path '*/uvloop/*' -o -path '*/asyncpg/*' ')' -exec strip --strip-unneeded {} + \
   && /opt/library/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/library/lib app alembic \
   && mkdir -p /var/lib/library/uploads
 

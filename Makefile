@@ -11,7 +11,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: setup assets ## Start the service on http://localhost:8000, with a demonstration library if it has none
@@ -86,6 +86,10 @@ assets: setup ## Fetch the pages' scripts and fonts (npm) into app/static/vendor
 .PHONY: screenshots
 screenshots: setup-tests assets ## Take the pictures of the main pages into docs/images
 	@$(BIN)/python scripts/screenshots.py
+
+.PHONY: dashboard-pictures
+dashboard-pictures: setup-tests assets ## Draw dashboards from a live run of the monitoring into docs/images
+	@PICTURES=docs/images $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/monitoring
 
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -99,6 +99,14 @@ def wait_for(port: int, process: subprocess.Popen[bytes], *, seconds: float = ST
                 return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port} after {seconds} s")
+
+
+def eventually(holds: Callable[[], bool], what: Callable[[], object], seconds: float = 60) -> None:
+    """Return when it holds; fail with `what` there was instead when the time is up."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
 
 
 def _run(command: list[str]) -> None:

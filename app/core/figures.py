@@ -89,7 +89,11 @@ class Machine(Collector):
 
     def collect(self) -> Iterator[Metric]:
         seen = self._vitals
-        yield GaugeMetricFamily("system_cpu_usage_percent", "CPU time in use, of all cores", value=seen.cpu_percent)
+        yield GaugeMetricFamily(
+            "system_cpu_usage_percent",
+            "CPU time in use, of all cores or of the container's limit",
+            value=seen.cpu_percent,
+        )
         yield GaugeMetricFamily("system_memory_usage_bytes", "Memory in use", value=seen.memory_used_bytes)
         yield GaugeMetricFamily(
             "system_memory_limit_bytes", "Memory there is, for the container if it has a limit",
@@ -101,14 +105,21 @@ class Machine(Collector):
             used.add_metric([mountpoint], disk.used_bytes)
             size.add_metric([mountpoint], disk.used_bytes + disk.free_bytes)
         yield from (used, size)
-        for name, meaning, moved in (
-            ("system_disk_io_bytes_total", "Bytes read from and written to disks", seen.disk_io_bytes),
-            ("system_network_bytes_total", "Bytes received and sent", seen.network_bytes),
-        ):
-            family = CounterMetricFamily(name, meaning, labels=["direction"])
-            for direction, count in moved.items():
-                family.add_metric([direction], count)
-            yield family
+        yield from self._moved()
+
+    def _moved(self) -> Iterator[Metric]:
+        disks = CounterMetricFamily(
+            "system_disk_io_bytes_total", "Bytes read from and written to disks, by the container or all",
+            labels=["direction"],
+        )  # fmt: skip
+        for direction, count in self._vitals.disk_io_bytes().items():
+            disks.add_metric([direction], count)
+        network = CounterMetricFamily(
+            "system_network_bytes_total", "Bytes received and sent", labels=["interface", "direction"]
+        )
+        for moved, count in self._vitals.network_bytes().items():
+            network.add_metric(moved, count)
+        yield from (disks, network)
 
 
 class Build(Collector):

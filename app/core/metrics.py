@@ -1,7 +1,7 @@
 """The metrics: names of product.md §1, right in one process and in many.
 
 With several processes PROMETHEUS_MULTIPROC_DIR must be set, exist and be empty before this module is imported
-(`library serve` sees to it); a scrape then reads all processes' files through a registry of its own.
+(`library serve` sees to it); a scrape then reads all processes' files.
 """
 
 import functools
@@ -12,17 +12,19 @@ from typing import Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
     multiprocess,
+    values,
 )
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
+
+from app.core.exposition import MEMORY, Exposition, Files, InMemory
 
 # 5 ms and 250 ms are borders: docs/slo.md promises by them.
 LATENCY_BUCKETS: Final = (
@@ -31,6 +33,11 @@ LATENCY_BUCKETS: Final = (
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 UNMATCHED: Final = "(unmatched)"
 MEDIA_TYPE: Final = CONTENT_TYPE_LATEST
+SHARED_FOLDER: Final = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+
+if not SHARED_FOLDER:
+    values.ValueClass = InMemory
+_shared: Final = Exposition(Files(SHARED_FOLDER) if SHARED_FOLDER else list(MEMORY.values()))
 
 http_requests_total = Counter("http_requests_total", "Requests answered", ["method", "endpoint", "status"])
 http_request_duration_seconds = Histogram(
@@ -103,16 +110,12 @@ def exposition(collectors: Iterable[Collector] = ()) -> bytes:
     given = CollectorRegistry()
     for collector in collectors:
         given.register(collector)
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY) + generate_latest(given)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # theirs has no types
-    return generate_latest(registry) + generate_latest(given)
+    return _shared.text() + generate_latest(given)
 
 
 def forget_process(pid: int) -> None:
     """Take out of the gauges what a process that has ended held; its counters stay."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if SHARED_FOLDER:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # theirs has no types
 
 
@@ -121,8 +124,24 @@ def observe_engine(engine: Engine) -> None:
     event.listen(engine, "before_cursor_execute", _note_start)
     event.listen(engine, "after_cursor_execute", _record_duration)
     event.listen(engine, "handle_error", _count_error)
-    event.listen(engine, "checkout", lambda *_: db_connections.inc())
-    event.listen(engine, "checkin", lambda *_: db_connections.dec())
+    _count_connections(engine)
+
+
+def _count_connections(engine: Engine) -> None:
+    """A connection whose server went away is given back without ever having been given out."""
+    in_use: set[object] = set()
+
+    def take(_connection: Any, record: object, _proxy: Any) -> None:
+        in_use.add(record)
+        db_connections.inc()
+
+    def give_back(_connection: Any, record: object) -> None:
+        if record in in_use:
+            in_use.remove(record)
+            db_connections.dec()
+
+    event.listen(engine, "checkout", take)
+    event.listen(engine, "checkin", give_back)
 
 
 def _note_start(_connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: Any) -> None:

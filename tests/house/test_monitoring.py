@@ -20,6 +20,7 @@ from scripts import dashboards
 from tests.house.source import ROOT
 
 ALERTS = ROOT / "prometheus" / "alerts.yml"
+LOG_ALERTS = ROOT / "loki" / "rules" / "fake" / "alerts.yml"
 WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 STRING = re.compile(r'"[^"]*"')
 # Of Prometheus itself and of the exporters; the live test sees that they are there.
@@ -27,22 +28,16 @@ FOREIGN = re.compile(r"(pg|redis|node|probe|nginx)_\w+|up|ALERTS|pg_replication_
 # What PromQL calls its own; `by (…)` and `{…}` are taken out before.
 LANGUAGE = {
     "sum", "rate", "increase", "histogram_quantile", "and", "or", "absent", "time", "vector", "count", "max_over_time",
-    "predict_linear", "by",
+    "predict_linear", "by", "max",
 }  # fmt: skip
 
 
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+def rules(file: Path = ALERTS) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 
 def alerts() -> list[dict[str, Any]]:
-    return [rule for rule in rules() if "alert" in rule]
-
-
-def queries() -> list[str]:
-    return [
-        query for _, panels in dashboards.DASHBOARDS.values() for panel in panels for query in panel.queries.values()
-    ]
+    return [rule for file in (ALERTS, LOG_ALERTS) for rule in rules(file) if "alert" in rule]
 
 
 def names_in(query: str) -> set[str]:
@@ -64,9 +59,8 @@ def own_metrics() -> set[str]:
             ("take_stock", {"stock": stock}), ("send_notices", {}), ("invariants", {"violations": []}),
         )
     ]  # fmt: skip
-    vitals = Vitals(disk_io_bytes={"read": 1}, network_bytes={"receive": 1})
     collectors: list[Collector] = [
-        figures.Jobs(runs), figures.Machine(vitals), figures.Build(Settings(_env_file=None)),
+        figures.Jobs(runs), figures.Machine(Vitals()), figures.Build(Settings(_env_file=None)),
     ]  # fmt: skip
     for collector in collectors:
         ours |= {family.name + ("_total" if family.type == "counter" else "") for family in collector.collect()}
@@ -76,13 +70,13 @@ def own_metrics() -> set[str]:
 def test_every_query_asks_for_metrics_that_exist() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     known = own_metrics() | recorded
-    for query in [*queries(), *(rule["expr"] for rule in rules())]:
+    for query in [*dashboards.queries("prometheus"), *(rule["expr"] for rule in rules())]:
         unknown = {name for name in names_in(query) if name not in known and not FOREIGN.fullmatch(name)}
         assert not unknown, f"{query} asks for {sorted(unknown)}, which nobody gives"
 
 
 def test_every_metric_is_shown_by_a_dashboard() -> None:
-    asked = {name for query in queries() for name in names_in(query)}
+    asked = {name for query in dashboards.queries("prometheus") for name in names_in(query)}
     asked |= {name for rule in rules() if "record" in rule for name in names_in(rule["expr"])}
     assert own_metrics() - asked == set(), "put it into scripts/dashboards.py, or take it out"
 
@@ -90,6 +84,16 @@ def test_every_metric_is_shown_by_a_dashboard() -> None:
 def test_every_alert_has_a_heading_in_the_runbook_and_every_heading_an_alert() -> None:
     headings = re.findall(r"^### (\w+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(alert["alert"] for alert in alerts())
+
+
+def test_the_runbook_says_of_every_alert_what_it_means_whom_it_hurts_and_what_to_do() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    parts = re.split(r"^### ", text, flags=re.MULTILINE)[1:]
+    for part, alert in zip(parts, re.findall(r"^### (\w+)$", text, re.MULTILINE), strict=True):
+        asked = re.findall(r"^\* \*\*(.+?):\*\*", part, re.MULTILINE)
+        assert asked == ["Means", "Impact", "Look at", "Do"], alert
+        (rule,) = [each for each in alerts() if each["alert"] == alert]
+        assert f"Severity: {rule['labels']['severity']}." in part, alert
 
 
 def test_every_alert_says_how_urgent_it_is_what_happened_and_what_to_do() -> None:
@@ -103,7 +107,8 @@ def test_every_alert_is_proven_to_fire_and_to_be_silent() -> None:
     files = sorted((ROOT / "prometheus").glob("*.test.yml"))
     tests = [test for file in files for test in yaml.safe_load(file.read_text())["tests"]]
     proven = {(case["alertname"], bool(case["exp_alerts"])) for test in tests for case in test["alert_rule_test"]}
-    assert proven == {(alert["alert"], fires) for alert in alerts() for fires in (True, False)}
+    given = [rule["alert"] for rule in rules() if "alert" in rule]
+    assert proven == {(alert, fires) for alert in given for fires in (True, False)}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,25 @@ def test_prometheus_and_alertmanager_accept_the_files(command: tuple[str, ...], 
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "page"), ("ticket", "ticket"), ("", "ticket")])
+def test_a_page_wakes_somebody_and_all_else_can_wait(severity: str, receiver: str) -> None:
+    command = ["amtool", "config", "routes", "test", "--config.file=alertmanager/alertmanager.yml"]
+    result = subprocess.run(
+        [*command, f"severity={severity}", "alertname=x"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == receiver
+
+
+def test_what_follows_from_a_greater_failure_is_held_back_only_where_such_alerts_exist() -> None:
+    groups = {alert["labels"]["group"] for alert in alerts()}
+    names = {alert["alert"] for alert in alerts()}
+    for rule in yaml.safe_load((ROOT / "alertmanager" / "alertmanager.yml").read_text())["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            label, _, value = matcher.replace('"', "").replace("=~", "=").partition("=")
+            known = {"alertname": names, "group": groups, "severity": {"page", "ticket"}}[label]
+            assert set(value.split("|")) <= known, matcher
+
+
 def test_the_dashboards_are_what_their_source_says() -> None:
     kept = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "grafana" / "dashboards").glob("*.json")}
     assert kept == {name: dashboards.text(name) for name in dashboards.DASHBOARDS}, "run python -m scripts.dashboards"
@@ -138,7 +162,6 @@ def test_dashboards_ask_a_data_source_that_grafana_is_given() -> None:
 
 
 def test_the_metrics_have_no_fault_that_promtool_knows() -> None:
-    vitals = Vitals(disk_io_bytes={"read": 1}, network_bytes={"receive": 1})
-    text = metrics.exposition([figures.Jobs([]), figures.Machine(vitals), figures.Build(Settings(_env_file=None))])
+    text = metrics.exposition([figures.Jobs([]), figures.Machine(Vitals()), figures.Build(Settings(_env_file=None))])
     result = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")

@@ -157,3 +157,9 @@ class Service:
     def output(self) -> str:
         self._output.seek(0)
         return self._output.read()
+
+
+def children(pid: int) -> list[int]:
+    """The workers: the children that run Python's spawn, not its resource tracker."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from app.core.revision import newest
-from tests.integration.commands.command_line import START_SECONDS, CommandLine, Service
+from tests.integration.commands.command_line import START_SECONDS, CommandLine, Service, children
 from tests.servers import free_port
 
 STOP_SECONDS = 15
@@ -23,12 +23,6 @@ def stop(service: Service, *signals: signal.Signals) -> int:
     for each in signals:
         service.process.send_signal(each)
     return service.process.wait(STOP_SECONDS)
-
-
-def children(pid: int) -> list[int]:
-    """The workers: the children that run Python's spawn, not its resource tracker."""
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_the_service_answers_and_ends_well(library: CommandLine) -> None:

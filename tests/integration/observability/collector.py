@@ -1,4 +1,4 @@
-"""A server that takes what is posted to it, as a collector of traces or reports would."""
+"""A server that takes what is posted to it, as a collector of traces, reports or alerts would."""
 
 import gzip
 import threading
@@ -32,7 +32,8 @@ class Collector:
                 del format
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_port}"
+        self.port = self.server.server_port
+        self.address = f"127.0.0.1:{self.port}"
 
 
 @contextmanager

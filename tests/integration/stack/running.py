@@ -51,7 +51,8 @@ class Stack:
 
     def close(self) -> None:
         for name in list(self.running):
-            self.end(name, signal.SIGKILL)
+            # The proxy's workers would outlive a master that is killed.
+            self.end(name, signal.SIGTERM if name == "nginx" else signal.SIGKILL)
         if self._dns:
             self._dns.kill()
             self._dns.wait()

@@ -104,7 +104,7 @@ async def prometheus(request: Request, settings: CurrentSettings) -> Response:
     if not settings.metrics_enabled or not _is_operator(request, settings, private=True):
         raise NotFound
     figures = (Jobs(await _job_runs(request)), Machine(request.app.state.vitals), Build(settings))
-    return Response(await asyncio.to_thread(metrics.exposition, figures), media_type=metrics.MEDIA_TYPE)
+    return Response(metrics.exposition(figures), media_type=metrics.MEDIA_TYPE)
 
 
 async def _job_runs(request: Request) -> Collection[JobRun] | None:
