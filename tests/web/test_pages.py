@@ -40,11 +40,13 @@ def test_every_page_is_accessible_quiet_small_and_still(demo: Service, open_as: 
         "viewport": {"width": first, "height": 800},
     }
     told: dict[str, Any] = {}
+    spoken: list[Page] = []
     for who, paths in ((None, pages.STRANGER), ("reader", pages.READER), ("admin", pages.ADMIN)):
         page = open_as(who, **options)
         page.add_init_script(path=AXE)
         if who:
             speak(page, language)
+            spoken.append(page)
         if who == "admin":
             page.goto("/desk")
             with page.expect_navigation():
@@ -52,6 +54,8 @@ def test_every_page_is_accessible_quiet_small_and_still(demo: Service, open_as: 
         for path in paths:
             told[path] = look(page, filled(path, page, demo), first, second)
             assert page.locator("html").get_attribute("lang") == language, path
+    for page in spoken:
+        speak(page, "en")  # the other tests read English
     assert not {path: found["wrong"] for path, found in told.items() if found["wrong"]}
     assert not {path: found["bytes"] for path, found in told.items() if found["bytes"] > MAX_HTML_BYTES}
     assert not {path: found["shift"] for path, found in told.items() if found["shift"] >= MAX_SHIFT}
