@@ -96,7 +96,9 @@ def _certificates(folder: Path, host: str) -> list[str]:
                    "-keyout", str(key), "-out", str(certificate)]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
         key.chmod(0o444)
-    return [f"secrets/tls/{kind}.crt" for kind in missing]
+    # The proxy answers to these names alone; one a word, if there are several.
+    named = ["secrets/tls/names.conf"] if _write(folder / "names.conf", f"server_name {host};\n") else []
+    return [*(f"secrets/tls/{kind}.crt" for kind in missing), *named]
 
 
 def _write(path: Path, text: str) -> bool:

@@ -55,10 +55,18 @@ def test_what_is_for_the_inside_is_not_there(stack: Stack, outside: Client, path
     assert done.stdout == "404"
 
 
-def test_the_proxys_own_state_is_not_told_outside_over_http_either(outside: Client) -> None:
-    for path in ("/proxy-health", "/proxy-status"):
-        expected = {403} if path == "/proxy-health" else {200}  # the exporter stands in this network
-        assert {outside.plain(path).status_code} == expected
+@pytest.mark.parametrize("port", [8080, 8443])
+def test_whoever_asks_for_another_host_is_let_go(stack: Stack, port: int) -> None:
+    address = f"{stack.running['nginx'].address}:{port}"
+    url = f"{'https' if port == 8443 else 'http'}://{address}/proxy-health"
+    for host, path, expected in (
+        ("evil.test", "/", "000"), (address, "/docs", "000"), ("evil.test", "/proxy-health", "403"),
+        (HOST, "/proxy-health", "404" if port == 8443 else "308"),
+    ):  # fmt: skip
+        asked = url.replace("/proxy-health", path)
+        command = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Host: {host}", asked]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout == expected, (host, path)
 
 
 def test_well_known_is_the_services(outside: Client) -> None:
