@@ -25,6 +25,7 @@ def start(settings: Settings) -> None:
         environment=settings.environment,
         release=settings.version,
         default_integrations=False,
+        auto_enabling_integrations=False,
         integrations=[LoggingIntegration(level=None, event_level=logging.ERROR)],
         include_local_variables=False,
         include_source_context=False,

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.integration.stack.compose import ROOT, services
 from tests.integration.stack.sandbox import Sandbox
 
-BRIDGE, NETWORK = "library0", "10.203.1"
+BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
 GATEWAY = f"{NETWORK}.1"
 SECOND_CLIENT = f"{NETWORK}.2"
 HOST = "library.test"
@@ -38,7 +38,9 @@ class Stack:
         self.services = services(folder)
 
     def open(self) -> None:
-        run("ip", "link", "add", BRIDGE, "type", "bridge")
+        # An address of its own: else it has that of one of its ports, and another whenever that one goes or comes, and
+        # whoever talks to us sends to the former one for half a minute.
+        run("ip", "link", "add", BRIDGE, "address", MAC, "type", "bridge")
         for address in (GATEWAY, SECOND_CLIENT):
             run("ip", "address", "add", f"{address}/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")
