@@ -10,6 +10,7 @@ import pytest
 from app.core.config import Settings
 from app.core.db import Database
 from tests.integration.security.test_matrix import Cast
+from tests.matrix import entries
 from tests.web.forms import FORMS
 from tests.web.test_bad_input import NOBODY, routes, rows
 from tests.web.test_edge import OURS
@@ -94,13 +95,7 @@ def settings(settings: Settings) -> Settings:
 
 
 def declared() -> dict[tuple[str, str], Access]:
-    found: dict[tuple[str, str], Access] = {}
-    for access, text in MATRIX.items():
-        words = text.split()
-        for method, path in zip(words[::2], words[1::2], strict=True):
-            assert (method, path) not in found, f"{method} {path} stands twice in the matrix"
-            found[method, path] = access
-    return found
+    return entries(MATRIX)
 
 
 def test_every_page_stands_in_the_matrix_and_every_entry_is_a_page() -> None:

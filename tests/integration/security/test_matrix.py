@@ -16,6 +16,7 @@ from app.core.middleware import Shell
 from app.main import build_api
 from app.users.models import Role
 from tests.conftest import Person, sign_in_as
+from tests.matrix import entries
 
 pytestmark = pytest.mark.anyio
 
@@ -84,13 +85,7 @@ MATRIX: dict[Access, str] = {
 
 
 def declared() -> dict[tuple[str, str], Access]:
-    found: dict[tuple[str, str], Access] = {}
-    for access, text in MATRIX.items():
-        words = text.split()
-        for method, path in zip(words[::2], words[1::2], strict=True):
-            assert (method, path) not in found, f"{method} {path} stands twice in the matrix"
-            found[method, path] = access
-    return found
+    return entries(MATRIX)
 
 
 @dataclass
