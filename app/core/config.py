@@ -28,6 +28,7 @@ from app.core.secret_files import SecretFilesSource
 
 ENV_FILE = Path("library.env")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_NEAR = {("http", host) for host in LOOPBACK}
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -106,9 +107,7 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1)
     sentry_dsn: SecretStr | None = None
     max_import_size: int = Field(2 * 1024**3, ge=1_000)
-    isbn_lookup_urls: str = Field(
-        "", pattern=r"^((https://|http://(localhost|127\.0\.0\.1)[:/])\S*\{isbn\}\S*(\s+|$))*$"
-    )
+    isbn_lookup_urls: str = ""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -157,6 +156,15 @@ class Settings(BaseSettings):
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
                 raise ValueError(f"must name origins such as https://catalogue.example.org, not {origin!r}")
+        return value
+
+    @field_validator("isbn_lookup_urls")
+    @classmethod
+    def _lookups_are_addresses(cls, value: str) -> str:
+        for url in value.split():
+            parts = urlsplit(url)
+            if "{isbn}" not in url or not (parts.scheme == "https" or (parts.scheme, parts.hostname) in _NEAR):
+                raise ValueError(f"must name addresses such as https://sru.example.org/?query={{isbn}}, not {url!r}")
         return value
 
     @field_validator("redis_url")

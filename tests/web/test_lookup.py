@@ -140,7 +140,15 @@ async def test_nothing_but_an_isbn_is_asked_for_and_only_by_staff(
     assert provider.asked == []
 
 
-@pytest.mark.parametrize("urls", ["http://other.test/{isbn}", "https://a.test/", "file:///{isbn}", "ftp://a/{isbn}"])
+@pytest.mark.parametrize(
+    "urls",
+    [
+        "http://other.test/{isbn}",
+        "https://a.test/",
+        "file:///{isbn}",
+        "https://a.test/{isbn} http://localhost.evil.test/{isbn}",
+    ],
+)
 def test_addresses_that_send_books_readable_or_ask_nothing_are_refused(urls: str) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ValidationError, match="must name addresses such as https://sru"):
         Settings(_env_file=None, isbn_lookup_urls=urls)
