@@ -1,0 +1,123 @@
+"""PgBackRest and the cluster that it keeps: its settings, its commands, and what the server's own programs need."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Sequence
+from configparser import RawConfigParser
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from app.commands.backups.kept import Backup
+from app.core.config import Settings
+from app.core.errors import SettingsError
+
+STANZA: Final = "library"
+SHOWN_CHARACTERS: Final = 300
+
+
+class CommandFailed(Exception):
+    """A program ended badly; the message is what it said, in a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The PostgreSQL cluster of pgBackRest's stanza: its folder, and where and as whom its socket is reached."""
+
+    data: Path
+    socket: Path
+    port: int
+    user: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """As PGBACKREST_CONFIG says.
+
+        Raises:
+            SettingsError.
+        """
+        config = RawConfigParser(strict=False)
+        if not config.read(settings.pgbackrest_config) or not config.has_option(STANZA, "pg1-path"):
+            raise SettingsError(
+                f"PGBACKREST_CONFIG names {settings.pgbackrest_config}, which has no [{STANZA}] with a pg1-path."
+                " Backups of PostgreSQL are made where pgBackRest and the cluster's folder are: docs/backup.md"
+            )
+        said = config[STANZA]
+        return cls(
+            Path(said["pg1-path"]),
+            Path(said.get("pg1-socket-path", "/var/run/postgresql")),
+            int(said.get("pg1-port", "5432")),
+            said.get("pg1-user", "postgres"),
+        )
+
+
+async def run(command: Sequence[str]) -> str:
+    """Run a program and give what it printed.
+
+    Raises:
+        CommandFailed.
+    """
+    if shutil.which(command[0]) is None:
+        raise CommandFailed(f"{command[0]} is not installed here")
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        cwd="/",
+    )  # fmt: skip
+    try:
+        printed, complained = await process.communicate()
+    except asyncio.CancelledError:
+        process.terminate()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise CommandFailed(_told(complained.decode(errors="replace") + printed.decode(errors="replace")))
+    return printed.decode(errors="replace")
+
+
+async def pgbackrest(command: str, *options: str) -> str:
+    """A command of pgBackRest's on our stanza, by the settings of its own.
+
+    Raises:
+        CommandFailed.
+    """
+    quiet = ["--log-level-console=off", "--log-level-stderr=error"]
+    return await run(["pgbackrest", f"--stanza={STANZA}", *quiet, *options, command])
+
+
+async def info() -> dict[str, Any]:
+    """What the repository holds, as pgBackRest tells it.
+
+    Raises:
+        CommandFailed.
+    """
+    (stanza,) = json.loads(await pgbackrest("info", "--output=json")) or [{}]
+    return dict(stanza)
+
+
+async def backups() -> list[Backup]:
+    """The whole backups of the repository, the oldest first.
+
+    Raises:
+        CommandFailed.
+    """
+    return [
+        Backup(
+            given["label"],
+            given["type"],
+            datetime.fromtimestamp(given["timestamp"]["stop"], UTC),
+            given["info"]["size"],
+            given["info"]["repository"]["delta"],
+        )
+        for given in (await info()).get("backup", ())
+        if not given["error"]
+    ]
+
+
+def _told(text: str) -> str:
+    """The line that says why: pgBackRest's and PostgreSQL's own words, without their marks."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    worst = [line for line in lines if "ERROR:" in line or "FATAL:" in line]
+    said = (worst or lines or ["it said nothing"])[0]
+    return said.partition("ERROR:")[2].strip()[:SHOWN_CHARACTERS] or said[-SHOWN_CHARACTERS:]
