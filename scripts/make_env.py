@@ -45,6 +45,9 @@ def main() -> None:
         written += [
             f"secrets/{name}" for name, text in _secrets().items() if _write(given.folder / "secrets" / name, text)
         ]
+    # An installation from before has none, and gets one without anything else changing.
+    if _write(given.folder / "secrets" / "pgbackrest.conf", _repository()):
+        written.append("secrets/pgbackrest.conf")
     written += _certificates(given.folder / "secrets" / "tls", host)
     print("\n".join(f"wrote {name}" for name in written) or "Everything was there already; nothing was changed.")
 
@@ -82,6 +85,17 @@ def _secrets() -> dict[str, str]:
         # Last: it says that all were written.
         "secret_key": secrets.token_urlsafe(48),
     }
+
+
+def _repository() -> str:
+    """Where backups go, and the key without which nobody reads them: keep a copy of it elsewhere."""
+    return (
+        "# Lost with this file: every backup. docs/backup.md says how to use a bucket, and how to keep a second copy.\n"
+        "[global]\n"
+        "repo1-path=/var/lib/library-backups/pgbackrest\n"
+        "repo1-cipher-type=aes-256-cbc\n"
+        f"repo1-cipher-pass={secrets.token_urlsafe(48)}\n"
+    )
 
 
 def _certificates(folder: Path, host: str) -> list[str]:

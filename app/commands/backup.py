@@ -17,7 +17,6 @@ from app.commands.backups.kept import Backup
 from app.core.config import load_settings
 from app.core.db import Database
 from app.core.errors import Unavailable
-from app.core.logging import configure_logging
 from app.jobs import runner
 from app.jobs import scheduler as schedulers
 from app.jobs.registry import Job
@@ -155,7 +154,6 @@ def schedule() -> None:
 
 def _run(job: Job, *, as_json: bool) -> None:
     settings = load_settings()
-    configure_logging(settings)
     report = opened.run(settings, lambda database: runner.run(database, settings, job))
     if as_json:
         typer.echo(json.dumps(asdict(report), ensure_ascii=False))

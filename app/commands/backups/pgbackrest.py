@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from configparser import RawConfigParser
@@ -52,6 +53,59 @@ class Cluster:
             said.get("pg1-user", "postgres"),
         )
 
+    @property
+    def owner(self) -> str:
+        """Whose the folder is, if we are root; else nobody, since we are he."""
+        return "" if os.geteuid() != 0 else (self.data if self.data.exists() else self.data.parent).owner()
+
+    def as_owner(self) -> list[str]:
+        """Words before a command: PostgreSQL refuses root, and what root writes its archiver can't read."""
+        return ["runuser", "-u", self.owner, "--"] if self.owner else []
+
+    def give(self, *paths: Path) -> None:
+        """What root made becomes the owner's."""
+        for path in paths if self.owner else ():
+            shutil.chown(path, self.owner, self.owner)
+
+    async def pgbackrest(self, command: str, *options: str) -> str:
+        """A command of pgBackRest's on our stanza, by the settings of its own.
+
+        Raises:
+            CommandFailed.
+        """
+        quiet = ["--log-level-console=off", "--log-level-stderr=error"]
+        return await run([*self.as_owner(), "pgbackrest", f"--stanza={STANZA}", *quiet, *options, command])
+
+    async def newest_log(self) -> str:
+        """The name of the newest piece of the write-ahead log that is kept.
+
+        Raises:
+            CommandFailed.
+        """
+        return max(str(each["max"]) for each in (await self._info())["archive"])
+
+    async def backups(self) -> list[Backup]:
+        """The whole backups of the repository, the oldest first.
+
+        Raises:
+            CommandFailed.
+        """
+        return [
+            Backup(
+                given["label"],
+                given["type"],
+                datetime.fromtimestamp(given["timestamp"]["stop"], UTC),
+                given["info"]["size"],
+                given["info"]["repository"]["delta"],
+            )
+            for given in (await self._info()).get("backup", ())
+            if not given["error"]
+        ]
+
+    async def _info(self) -> dict[str, Any]:
+        (stanza,) = json.loads(await self.pgbackrest("info", "--output=json")) or [{}]
+        return dict(stanza)
+
 
 async def run(command: Sequence[str]) -> str:
     """Run a program and give what it printed.
@@ -59,8 +113,9 @@ async def run(command: Sequence[str]) -> str:
     Raises:
         CommandFailed.
     """
-    if shutil.which(command[0]) is None:
-        raise CommandFailed(f"{command[0]} is not installed here")
+    for program in {command[0], "pgbackrest"}:
+        if shutil.which(program) is None:
+            raise CommandFailed(f"{program} is not installed here")
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         cwd="/",
@@ -76,48 +131,9 @@ async def run(command: Sequence[str]) -> str:
     return printed.decode(errors="replace")
 
 
-async def pgbackrest(command: str, *options: str) -> str:
-    """A command of pgBackRest's on our stanza, by the settings of its own.
-
-    Raises:
-        CommandFailed.
-    """
-    quiet = ["--log-level-console=off", "--log-level-stderr=error"]
-    return await run(["pgbackrest", f"--stanza={STANZA}", *quiet, *options, command])
-
-
-async def info() -> dict[str, Any]:
-    """What the repository holds, as pgBackRest tells it.
-
-    Raises:
-        CommandFailed.
-    """
-    (stanza,) = json.loads(await pgbackrest("info", "--output=json")) or [{}]
-    return dict(stanza)
-
-
-async def backups() -> list[Backup]:
-    """The whole backups of the repository, the oldest first.
-
-    Raises:
-        CommandFailed.
-    """
-    return [
-        Backup(
-            given["label"],
-            given["type"],
-            datetime.fromtimestamp(given["timestamp"]["stop"], UTC),
-            given["info"]["size"],
-            given["info"]["repository"]["delta"],
-        )
-        for given in (await info()).get("backup", ())
-        if not given["error"]
-    ]
-
-
 def _told(text: str) -> str:
     """The line that says why: pgBackRest's and PostgreSQL's own words, without their marks."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     worst = [line for line in lines if "ERROR:" in line or "FATAL:" in line]
     said = (worst or lines or ["it said nothing"])[0]
-    return said.partition("ERROR:")[2].strip()[:SHOWN_CHARACTERS] or said[-SHOWN_CHARACTERS:]
+    return said.rpartition("ERROR:")[2].strip()[:SHOWN_CHARACTERS].rstrip(":.")

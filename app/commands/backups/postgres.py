@@ -24,7 +24,7 @@ from app.commands.backups.kept import (
     Scratch,
     Tables,
 )
-from app.commands.backups.pgbackrest import Cluster, CommandFailed, backups, info, pgbackrest
+from app.commands.backups.pgbackrest import Cluster, CommandFailed
 from app.commands.backups.place import Place
 from app.commands.backups.server import Server, recovered
 from app.core.config import Settings
@@ -50,11 +50,11 @@ class Postgres:
     async def back_up(self, *, full: bool) -> Backup:
         """A full one each week and whenever asked, else what changed since the last."""
         try:
-            await pgbackrest("stanza-create")
-            kept = [backup for backup in await backups() if backup.kind == "full"]
+            await self._cluster.pgbackrest("stanza-create")
+            kept = [backup for backup in await self._cluster.backups() if backup.kind == "full"]
             is_due = not kept or datetime.now(UTC) - kept[-1].finished_at > FULL_EVERY
-            await pgbackrest("backup", f"--type={'full' if full or is_due else 'incr'}")
-            return (await backups())[-1]
+            await self._cluster.pgbackrest("backup", f"--type={'full' if full or is_due else 'incr'}")
+            return (await self._cluster.backups())[-1]
         except CommandFailed as failure:
             raise BackupFailed(reason=failure) from None
 
@@ -65,7 +65,7 @@ class Postgres:
             RestoreFailed: it can't be read.
         """
         try:
-            return await backups()
+            return await self._cluster.backups()
         except CommandFailed as failure:
             raise RestoreFailed(reason=failure) from None
 
@@ -88,7 +88,7 @@ class Postgres:
         async with _opened(self._local()) as database:
             moment = await _marked(database)
         try:
-            await pgbackrest("check")  # what was written until now is in the repository when this ends
+            await self._cluster.pgbackrest("check")  # what was written until now is in the repository when this ends
         except CommandFailed as failure:
             raise BackupFailed(reason=failure) from None
         return moment
@@ -105,19 +105,22 @@ class Postgres:
     ) -> AsyncIterator[Scratch]:
         """A cluster restored into a folder beside the real one, or in the place of backups."""
         backup = await self._chosen(to)
-        folder = self._beside if beside else self._place.ready("scratch") / "data"
+        folder = self._beside
+        if not beside:
+            self._cluster.give(self._place.ready("scratch"))
+            folder = self._place.ready("scratch") / "data"
         target: list[str] = []
         if mark:
             target = ["--type=name", f"--target={mark}", "--target-action=promote"]
         elif to:
             until = to.astimezone(UTC).isoformat(" ")
             target = ["--type=time", f"--target={until}", "--target-action=promote"]
-        async with recovered(folder, backup, target, is_kept=beside) as server:
+        async with recovered(self._cluster, folder, backup, target, is_kept=beside) as server:
             reached_at = await self._reached(server, backup, is_whole=not target)
             # As whoever owns the tables: what a migration makes must be his.
             (owner,) = await self._asked(server, OWNER)
             settings = self._local(server.url(self._name, owner))
-            yield Scratch(settings, backup, reached_at, lambda: _tables(settings))
+            yield Scratch(settings, backup, reached_at, lambda: tables_of(settings))
 
     async def swap(self) -> str:
         """Two renames in one folder; the former cluster stays beside it.
@@ -149,7 +152,7 @@ class Postgres:
         """
         said = "SELECT pg_last_xact_replay_timestamp(), substr(pg_walfile_name(pg_last_wal_replay_lsn()), 9)"
         at, log = await self._asked(server, said)
-        kept = max(each["max"] for each in (await info())["archive"])
+        kept = await self._cluster.newest_log()
         if is_whole and log < kept[8:]:
             reason = f"the write-ahead log breaks off at {log}, though it is kept until {kept[8:]}"
             raise BackupDamaged(label=backup.label, reason=reason)
@@ -196,7 +199,8 @@ async def _frozen(database: Database, frozen: AsyncSession) -> tuple[datetime, s
         return taken.scalar_one(), name
 
 
-async def _tables(settings: Settings) -> Tables:
+async def tables_of(settings: Settings) -> Tables:
+    """Sum up every table of a database."""
     async with _opened(settings) as database, database.reading() as session:
         await session.execute(text("SET LOCAL statement_timeout = 0"))
         return await _summed_up(session)

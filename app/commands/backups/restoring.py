@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from app.commands.backups.kept import BackupDamaged, Engine, Moment, RestoreFailed, Scratch, Tables
+from app.commands.backups.kept import BackupDamaged, Engine, Moment, NoBackup, RestoreFailed, Scratch, Tables
 from app.commands.backups.place import Place
 from app.commands.backups.postgres import Postgres
 from app.commands.backups.sqlite import Sqlite
@@ -87,8 +87,9 @@ async def try_out(settings: Settings) -> tuple[Report, Moment]:
     """
     chosen, began = engine(settings), time.monotonic()
     kept = await chosen.kept()
-    moment = Place(settings).moment_since(kept[-1].finished_at) if kept else None
-    moment = moment or await chosen.mark()
+    if not kept:
+        raise NoBackup(of="of this library yet")
+    moment = Place(settings).moment_since(kept[-1].finished_at) or await chosen.mark()
     async with chosen.restored(mark=moment.mark) as scratch:
         if different := _differences(moment.tables, await scratch.tables()):
             reason = f"restored to {moment.at:%Y-%m-%d %H:%M:%S %Z}, these tables differ: {', '.join(different)}"

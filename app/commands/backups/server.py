@@ -1,6 +1,6 @@
 """A PostgreSQL server on a restored folder, for whoever restored it alone: no network, no archive, its own socket."""
 
-import os
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Final
 
 from app.commands.backups.kept import Backup, BackupDamaged, RestoreFailed
-from app.commands.backups.pgbackrest import CommandFailed, pgbackrest, run
+from app.commands.backups.pgbackrest import Cluster, CommandFailed, run
 
 PROGRAMS: Final = Path("/usr/lib/postgresql")
 PORT: Final = 5432
-# The log of a large day takes a while to be read.
-START_SECONDS: Final = 6 * 3_600
 ENDS_EARLY: Final = "recovery ended before configured recovery target was reached"
 FULL_DISK: Final = "No space left on device"
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`folder` is the cluster's, `socket` the folder of the socket and of the server's own files."""
+    """`folder` is what was restored, `socket` the folder of the socket and of the server's own files."""
 
+    cluster: Cluster
     folder: Path
     socket: Path
 
@@ -31,19 +30,37 @@ class Server:
         return f"postgresql://{user}@/{database}?host={self.socket}&port={PORT}"
 
     async def control(self, *options: str) -> None:
-        """Run pg_ctl as the folder's owner: PostgreSQL refuses root.
+        """Run pg_ctl.
 
         Raises:
             CommandFailed.
         """
+        await self._run("pg_ctl", "-D", str(self.folder), "-w", *options)
+
+    async def wait(self) -> None:
+        """Return when it answers, which is when all was played back.
+
+        Raises:
+            CommandFailed: it ended before.
+        """
+        while True:
+            try:
+                await self._run("pg_isready", "-q", "-h", str(self.socket), "-p", str(PORT))
+            except CommandFailed:
+                await self.control("status")
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+    async def _run(self, program: str, *options: str) -> None:
         version = (self.folder / "PG_VERSION").read_text().strip()
-        owner = ["runuser", "-u", self.folder.owner(), "--"] if os.geteuid() == 0 else []
-        # Its output goes to a file, since the server inherits it.
-        await run([*owner, str(PROGRAMS / version / "bin" / "pg_ctl"), "-D", str(self.folder), "-w", *options])
+        await run([*self.cluster.as_owner(), str(PROGRAMS / version / "bin" / program), *options])
 
 
 @asynccontextmanager
-async def recovered(folder: Path, backup: Backup, target: Sequence[str], *, is_kept: bool) -> AsyncIterator[Server]:
+async def recovered(
+    cluster: Cluster, folder: Path, backup: Backup, target: Sequence[str], *, is_kept: bool
+) -> AsyncIterator[Server]:
     """A server with a backup restored into `folder` and played forward to the target; stopped at the end.
 
     The folder is removed then, unless it `is_kept`; it is removed too if anything goes wrong. The repository is only
@@ -53,16 +70,16 @@ async def recovered(folder: Path, backup: Backup, target: Sequence[str], *, is_k
         BackupDamaged, RestoreFailed.
     """
     socket = Path(tempfile.mkdtemp(prefix="library-"))
-    server = Server(folder, socket)
+    server = Server(cluster, folder, socket)
     try:
-        await _fetch(folder, backup, target)
+        await _fetch(cluster, folder, backup, target)
         await _start(server, is_durable=is_kept)
         try:
             yield server
         finally:
             await server.control("-m", "fast", "stop")
         if is_kept:
-            _announce_timeline(folder)
+            _announce_timeline(cluster, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -72,11 +89,12 @@ async def recovered(folder: Path, backup: Backup, target: Sequence[str], *, is_k
         shutil.rmtree(folder)
 
 
-async def _fetch(folder: Path, backup: Backup, target: Sequence[str]) -> None:
+async def _fetch(cluster: Cluster, folder: Path, backup: Backup, target: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(mode=0o700, parents=True)  # noqa: ASYNC240  # nobody else waits for this loop
-        await pgbackrest("restore", f"--pg1-path={folder}", f"--set={backup.label}", *target)
+        cluster.give(folder)
+        await cluster.pgbackrest("restore", f"--pg1-path={folder}", f"--set={backup.label}", *target)
     except (CommandFailed, OSError) as failure:
         if FULL_DISK in str(failure):
             raise RestoreFailed(reason=f"there is no room for a second copy at {folder.parent}") from None
@@ -92,12 +110,11 @@ async def _start(server: Server, *, is_durable: bool) -> None:
         # Nobody may read before all is played back, and then the primary's limits need not be met.
         "hot_standby = off\n"
     )
-    own = server.folder.stat()
-    for path in (server.socket, *server.socket.iterdir()):
-        os.chown(path, own.st_uid, own.st_gid)
+    server.cluster.give(server.socket, *server.socket.iterdir())
     options = f"-c config_file={server.socket}/postgresql.conf -c archive_mode=off"
     try:
-        await server.control("-t", str(START_SECONDS), "-l", str(log), "-o", options, "start")
+        await server.control("-l", str(log), "-o", options, "start")
+        await server.wait()
     except CommandFailed as failure:
         said = log.read_text(errors="replace") if log.exists() else str(failure)
         if ENDS_EARLY in said:
@@ -106,13 +123,12 @@ async def _start(server: Server, *, is_durable: bool) -> None:
         raise RestoreFailed(reason=fatal[0] if fatal else str(failure)) from None
 
 
-def _announce_timeline(folder: Path) -> None:
+def _announce_timeline(cluster: Cluster, folder: Path) -> None:
     """Have the new timeline's history archived once the cluster serves; before, nobody must follow it."""
     log = folder / "pg_wal"
     newest = max(log.glob("*.history"))
     mark = log / "archive_status" / f"{newest.name}.ready"
-    own = log.stat()
     with suppress(FileNotFoundError):
         mark.with_suffix(".done").unlink()
     mark.touch(mode=0o600)
-    os.chown(mark, own.st_uid, own.st_gid)
+    cluster.give(mark)
