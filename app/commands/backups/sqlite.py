@@ -88,7 +88,7 @@ class Sqlite:
         try:
             await asyncio.to_thread(_copy_checked, facts, target)
             settings = self._settings.model_copy(update={"database_url": SecretStr(f"sqlite:///{target.absolute()}")})
-            yield Scratch(settings, backup, backup.finished_at, lambda: asyncio.to_thread(_tables_of, target))
+            yield Scratch(settings, backup, backup.finished_at, lambda: asyncio.to_thread(tables_of, target))
             if beside:
                 await asyncio.to_thread(_fold, target)
         except BaseException:
@@ -191,7 +191,8 @@ def _fold(file: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _tables_of(file: Path) -> Tables:
+def tables_of(file: Path) -> Tables:
+    """Sum up every table of a file."""
     with closing(sqlite3.connect(file)) as connection:
         return _tables(connection)
 

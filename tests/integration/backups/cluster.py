@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from app.commands.backups import pgbackrest
 from app.core.config import Environment, Settings
 from tests import servers
 from tests.conftest import SECRET, _administer
@@ -81,6 +82,8 @@ def archiving(archive_timeout: str = "2s") -> Iterator[Cluster]:
         os.environ.update(cluster.pgbackrest)  # the server passes it on to its archiver
         cluster.start()
         try:
+            # Before there is anything to archive: a server that was refused tries again a minute later.
+            asyncio.run(pgbackrest.Cluster.of(cluster.settings()).pgbackrest("stanza-create"))
             asyncio.run(_administer(cluster.url, "CREATE DATABASE library"))
             cluster.settings().data_dir.mkdir()
             cluster.library().done("migrate")

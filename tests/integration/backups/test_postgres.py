@@ -97,7 +97,7 @@ async def test_a_second_before_all_loans_were_deleted_comes_back_hash_equal(clus
 async def test_a_machine_that_is_lost_loses_less_than_the_log_was_kept_late(cluster: Cluster) -> None:
     settings, library = cluster.settings(), cluster.library()
     library.done("backup", "run")
-    async with used(settings) as use:
+    async with used(settings, until_it_breaks=True) as use:
         await asyncio.sleep(70 if FULL else 8)
         cluster.stop("immediate")  # and its disk with it
         lost_at = datetime.now(UTC)
@@ -126,59 +126,48 @@ def _flip(path: Path) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-async def test_a_flipped_byte_is_refused_and_nothing_is_touched(cluster: Cluster) -> None:
+async def test_what_is_damaged_missing_or_in_use_is_refused_and_nothing_is_touched(cluster: Cluster) -> None:
     settings, library = cluster.settings(), cluster.library()
-    await fill(settings)
-    library.done("backup", "run")
-    await fill(settings)
-    library.done("backup", "mark")
-    before = await tables_of(settings)
-    cluster.stop("fast")
-    names = {path: path.stat().st_mtime_ns for path in cluster.data.rglob("*")}
-
-    log = max((cluster.repository / "archive").rglob("0*-*"))
-    _flip(log)
-    assert "Nothing was restored" in (said := library.refused("restore")) or "is damaged" in said
-    _flip(log)
-    largest = max((cluster.repository / "backup").rglob("bundle/*"), key=lambda path: path.stat().st_size)
-    _flip(largest)
-    assert "is damaged and was not restored" in library.refused("restore")
-    assert {path: path.stat().st_mtime_ns for path in cluster.data.rglob("*")} == names
-    assert sorted(path.name for path in cluster.data.parent.glob("data*")) == ["data"]
-    cluster.start()
-    assert "is damaged" in library.refused("backup", "test")
-    assert differing(before, await tables_of(settings)) in ([], ["job_runs"])
-    evidence.keep("R6", "postgresql", flipped_bytes_refused=2)
-
-
-def test_a_running_server_and_a_moment_without_a_backup_are_refused(cluster: Cluster) -> None:
-    library = cluster.library()
     assert "There is no backup of this library yet" in library.refused("backup", "test")
     assert "There is no backup yet" in library.refused("backup", "check")
     assert "The database is in use" in library.refused("restore")
+    await fill(settings)
     library.done("backup", "run")
+    (kept,) = json.loads(library.done("backup", "list", "--json"))
+    full_disk(cluster)
+    assert json.loads(library.done("backup", "list", "--json")) == [kept]
+    library.done("backup", "mark")
+    before = await tables_of(settings)
+
     cluster.stop("fast")
+    there = {path: path.stat().st_mtime_ns for path in cluster.data.rglob("*")}
     assert "finished before 2001" in library.refused("restore", "--to", "2001-01-01 00:00:00+00")
     assert "ends before that moment" in library.refused("restore", "--to", "2999-01-01 00:00:00+00")
     assert "time zone" in library.refused("restore", "--to", "2026-01-01 00:00:00", code=2)
-    assert cluster.data.exists()
+    log = max((cluster.repository / "archive").rglob("0*-*"))
+    _flip(log)
+    assert "the write-ahead log breaks off" in library.refused("restore")
+    _flip(log)
+    _flip(max((cluster.repository / "backup").rglob("bundle/*"), key=lambda path: path.stat().st_size))
+    assert "is damaged and was not restored" in library.refused("restore")
+    assert {path: path.stat().st_mtime_ns for path in cluster.data.rglob("*")} == there
+    assert sorted(path.name for path in cluster.folder.glob("data*")) == ["data"]
     cluster.start()
+    assert "is damaged" in library.refused("backup", "test")
+    assert differing(before, await tables_of(settings)) == ["job_runs"]
+    evidence.keep("R6", "postgresql", flipped_bytes_refused=2)
 
 
-def test_a_disk_that_is_full_is_told_and_leaves_the_old_backups(cluster: Cluster) -> None:
-    library = cluster.library()
-    library.done("backup", "run")
-    (kept,) = json.loads(library.done("backup", "list", "--json"))
-    # A disk with room for what is there and no more, seen by the one who makes the backup.
+def full_disk(cluster: Cluster) -> None:
+    """Make a backup on a disk with room for what is there and little more, seen by its maker alone."""
     stanza = cluster.repository / "backup" / "library"
     script = (
         f"cp -a {stanza} {cluster.folder}/copy; mount -t tmpfs -o size=2m,mode=700 tmpfs {stanza};"
         f' chown --reference={cluster.data} {stanza}; cp -a {cluster.folder}/copy/backup.info* {stanza}; exec "$@"'
     )
     root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    failed = library.run("backup", "run", "--full", wrapped=["unshare", *root, "--mount", "sh", "-euc", script, "sh"])
+    within = ["unshare", *root, "--mount", "sh", "-euc", script, "sh"]
+    failed = cluster.library().run("backup", "run", "--full", wrapped=within)
     assert failed.returncode == 1
     assert "No space left on device" in failed.stderr
     assert "What was kept before is untouched" in failed.stderr
-    assert json.loads(library.done("backup", "list", "--json")) == [kept]
-    library.done("backup", "test")

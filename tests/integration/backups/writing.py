@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from app.core.config import Settings
 from app.core.db import Database
@@ -24,8 +25,8 @@ class Use:
 
 
 @asynccontextmanager
-async def used(settings: Settings) -> AsyncIterator[Use]:
-    """Lend and return while the block runs."""
+async def used(settings: Settings, *, until_it_breaks: bool = False) -> AsyncIterator[Use]:
+    """Lend and return while the block runs, or until the database is gone."""
     database, use, stop = Database(settings), Use(), asyncio.Event()
     library = Library(database)
     readers = await library.readers(READERS)
@@ -45,7 +46,9 @@ async def used(settings: Settings) -> AsyncIterator[Use]:
         yield use
     finally:
         stop.set()
-        await asyncio.gather(*tasks)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        broken = [end for end in ends if end is not None]
+        assert all(isinstance(end, DBAPIError | OSError) for end in broken) if until_it_breaks else not broken, broken
         await database.close()
 
 
