@@ -45,9 +45,7 @@ def main() -> None:
         written += [
             f"secrets/{name}" for name, text in _secrets().items() if _write(given.folder / "secrets" / name, text)
         ]
-    # An installation from before has none, and gets one without anything else changing.
-    if _write(given.folder / "secrets" / "pgbackrest.conf", _repository()):
-        written.append("secrets/pgbackrest.conf")
+    written += _added(given.folder / "secrets")
     written += _certificates(given.folder / "secrets" / "tls", host)
     print("\n".join(f"wrote {name}" for name in written) or "Everything was there already; nothing was changed.")
 
@@ -87,10 +85,21 @@ def _secrets() -> dict[str, str]:
     }
 
 
+def _added(folder: Path) -> list[str]:
+    """What later releases need besides; made of what is there already."""
+    password = (folder / "db_app_password").read_text(encoding="utf-8")
+    files = {
+        "database_replica_url": f"postgresql://library_app:{password}@replica:5432/library",
+        "pgbackrest.conf": _repository(),
+    }
+    return [f"secrets/{name}" for name, text in files.items() if _write(folder / name, text)]
+
+
 def _repository() -> str:
-    """Where backups go, and the key without which nobody reads them: keep a copy of it elsewhere."""
+    """Where backups go, and the key without which nobody reads them."""
     return (
-        "# Lost with this file: every backup. docs/backup.md says how to use a bucket, and how to keep a second copy.\n"
+        "# Keep a copy of this file elsewhere: without its key no backup can be read. docs/backup.md says how to use\n"
+        "# a bucket, and how to have a second copy that nobody here can delete.\n"
         "[global]\n"
         "repo1-path=/var/lib/library-backups/pgbackrest\n"
         "repo1-cipher-type=aes-256-cbc\n"

@@ -167,7 +167,7 @@ class Postgres:
         """Settings for a way in by a socket; without `url` that of the real server."""
         cluster = self._cluster
         url = url or f"postgresql://{cluster.user}@/{self._name}?host={cluster.socket}&port={cluster.port}"
-        return self._settings.model_copy(update={"database_url": SecretStr(url)})
+        return self._settings.model_copy(update={"database_url": SecretStr(url), "database_replica_url": None})
 
 
 async def _marked(database: Database) -> Moment:
