@@ -17,6 +17,7 @@ from app.core.errors import SettingsError
 
 STANZA: Final = "library"
 SHOWN_CHARACTERS: Final = 300
+FULL_DISK: Final = "No space left on device"
 
 
 class CommandFailed(Exception):
@@ -134,6 +135,6 @@ async def run(command: Sequence[str]) -> str:
 def _told(text: str) -> str:
     """The line that says why: pgBackRest's and PostgreSQL's own words, without their marks."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    worst = [line for line in lines if "ERROR:" in line or "FATAL:" in line]
+    worst = [line for line in lines if FULL_DISK in line] or [line for line in lines if "ERROR:" in line]
     said = (worst or lines or ["it said nothing"])[0]
     return said.rpartition("ERROR:")[2].strip()[:SHOWN_CHARACTERS].rstrip(":.")

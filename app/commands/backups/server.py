@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from app.commands.backups.kept import Backup, BackupDamaged, RestoreFailed
-from app.commands.backups.pgbackrest import Cluster, CommandFailed, run
+from app.commands.backups.pgbackrest import FULL_DISK, Cluster, CommandFailed, run
 
 PROGRAMS: Final = Path("/usr/lib/postgresql")
 PORT: Final = 5432
 ENDS_EARLY: Final = "recovery ended before configured recovery target was reached"
-FULL_DISK: Final = "No space left on device"
 
 
 @dataclass(frozen=True, slots=True)

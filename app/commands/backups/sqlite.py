@@ -42,7 +42,7 @@ class Sqlite:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._file = Path(database_url(settings)[0].database or "")
+        self._file = Path(database_url(settings).database or "")
         self._beside = self._file.with_name(f"{self._file.name}.restored")
         self._place = Place(settings)
 

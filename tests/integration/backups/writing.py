@@ -39,7 +39,7 @@ async def used(settings: Settings, *, until_it_breaks: bool = False) -> AsyncIte
             lent = await library.lend(barcode, card)
             use.confirmed.append((lent.loan.id, datetime.now(UTC)))
             await library.give_back(barcode)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
 
     tasks = [asyncio.create_task(go_on(number)) for number in range(READERS)]
     try:
