@@ -162,8 +162,9 @@ def full_disk(cluster: Cluster) -> None:
     """Make a backup on a disk with room for what is there and little more, seen by its maker alone."""
     stanza = cluster.repository / "backup" / "library"
     script = (
-        f"cp -a {stanza} {cluster.folder}/copy; mount -t tmpfs -o size=2m,mode=700 tmpfs {stanza};"
-        f' chown --reference={cluster.data} {stanza}; cp -a {cluster.folder}/copy/backup.info* {stanza}; exec "$@"'
+        f"cp -a {stanza} {cluster.folder}/copy; room=$(($(du -sk {stanza} | cut -f 1) + 600));"
+        f" mount -t tmpfs -o size=${{room}}k,mode=700 tmpfs {stanza}; chown --reference={cluster.data} {stanza};"
+        f' cp -a {cluster.folder}/copy/. {stanza}; exec "$@"'
     )
     root = [] if os.geteuid() == 0 else ["--map-root-user"]
     within = ["unshare", *root, "--mount", "sh", "-euc", script, "sh"]
