@@ -6,7 +6,7 @@ SHELL := bash
 
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILED := requirements requirements-dev requirements-assets
+COMPILED := requirements requirements-dev requirements-assets requirements-deploy
 ARGS ?=
 
 .PHONY: help
@@ -19,7 +19,7 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack $(ARGS)  # they wait more than they work
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
 
 .PHONY: stack-test
 stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
@@ -71,6 +71,18 @@ setup-tests: setup-servers setup-dev ## Install all that the tests need
 setup-stack: ## Install what `make stack-test` needs besides (root or sudo)
 	@scripts/setup-servers.sh --stack
 
+.PHONY: setup-deploy
+setup-deploy: setup-dev ## Install what `make check-deploy` needs into .venv-deploy and .make/deploy
+	@scripts/setup-deploy.sh
+
+.PHONY: check-deploy
+check-deploy: setup-deploy ## Check k8s/, terraform/ and .github/: schemas, policies, and that they agree with the service
+	@$(BIN)/python -m pytest -p tests.ci -n 2 tests/deployment $(ARGS)
+
+.PHONY: k8s-render
+k8s-render: setup-deploy ## Write build/k8s/OVERLAY.yaml; OVERLAY=production DIGEST=sha256:…
+	@$(BIN)/python -m scripts.k8s_render $(or $(OVERLAY),production) "$(DIGEST)"
+
 .PHONY: image
 image: ## Build the image with docker, podman or buildah; TAG=… BASE=…
 	@scripts/image.sh $(or $(TAG),localhost/library:latest) $(BASE)
@@ -94,6 +106,7 @@ dashboard-pictures: setup-tests assets ## Draw dashboards from a live run of the
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
+	@$(LOCK) --no-deps $(if $(UPGRADE),--upgrade) requirements-provider.in -o requirements-provider.txt
 
 .PHONY: sbom
 sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
@@ -102,5 +115,5 @@ sbom: setup-dev ## Write the inventory of all that the service is made of (Cyclo
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays
-	@rm -rf .venv .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
+	@rm -rf .venv .venv-deploy .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
 	@find app alembic scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
