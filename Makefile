@@ -87,6 +87,28 @@ k8s-render: setup-deploy ## Write build/k8s/OVERLAY.yaml; OVERLAY=production DIG
 image: ## Build the image with docker, podman or buildah; TAG=… BASE=…
 	@scripts/image.sh $(or $(TAG),localhost/library:latest) $(BASE)
 
+.PHONY: publish
+publish: ## Push the image and write its digest into build/digest; TAG=… REGISTRY_USER=… REGISTRY_TOKEN=…
+	@scripts/publish.sh $(or $(TAG),localhost/library:latest)
+
+.PHONY: k8s-deploy
+k8s-deploy: setup-deploy ## Release on Kubernetes; STEP=canary|blue-green|release|back DIGEST=sha256:… (scripts/k8s-deploy.sh)
+	@scripts/k8s-deploy.sh $(STEP) $(if $(filter back,$(STEP)),,$(DIGEST))
+
+.PHONY: smoke
+smoke: ## Ask a running service what a reader would ask first; URL=https://…
+	@scripts/smoke.sh $(or $(URL),http://localhost:8000)
+
+.PHONY: notify
+notify: ## Tell the team's channel; TEXT=… WEBHOOK_URL=…
+	@python3 -c 'import json, sys; print(json.dumps({"text": sys.argv[1]}))' "$(TEXT)" | curl --fail --silent --show-error --json @- "$$WEBHOOK_URL"
+
+.PHONY: outdated
+outdated: ## Write what `make lock UPGRADE=1` changed into build/outdated.diff
+	@mkdir -p build
+	@git diff --unified=0 -- '*.txt' | grep '^[-+][a-z].*==' >build/outdated.diff || true
+	@cat build/outdated.diff
+
 .PHONY: env
 env: ## Write .env, env/library.env and secrets/ for Compose; ENVIRONMENT=production PUBLIC_URL=https://…
 	@python3 scripts/make_env.py --environment $(or $(ENVIRONMENT),production) $(if $(PUBLIC_URL),--public-url $(PUBLIC_URL))

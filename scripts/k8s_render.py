@@ -73,7 +73,7 @@ def render(overlay: str, *, root: Path = ROOT) -> str:
     Raises:
         SystemExit: with what kustomize said.
     """
-    command = [KUBECTL, "kustomize", root / "k8s" / "overlays" / overlay]
+    command: list[str | Path] = [KUBECTL, "kustomize", root / "k8s" / "overlays" / overlay]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)

@@ -147,10 +147,10 @@ def test_every_selector_finds_pods(rendered: dict[str, list[Document]]) -> None:
     for overlay, documents in rendered.items():
         labels = [pod["metadata"]["labels"] for _, pod in pods(documents)]
         selectors = [each["spec"]["selector"] for each in of_kind(documents, "Service")]
-        for each in of_kind(documents, "Deployment", "PodDisruptionBudget"):
-            selectors.append(each["spec"]["selector"]["matchLabels"])
-        for each in of_kind(documents, "NetworkPolicy"):
-            selectors.append(each["spec"]["podSelector"].get("matchLabels", {}))
+        choosing = of_kind(documents, "Deployment", "PodDisruptionBudget")
+        selectors += [each["spec"]["selector"]["matchLabels"] for each in choosing]
+        policies = of_kind(documents, "NetworkPolicy")
+        selectors += [each["spec"]["podSelector"].get("matchLabels", {}) for each in policies]
         for selector in selectors:
             is_operators = any(key.startswith("cnpg.io/") for key in selector)
             found = [each for each in labels if selector.items() <= each.items()]

@@ -138,8 +138,8 @@ def test_every_component_is_part_of_some_overlay() -> None:
 def test_the_database_is_three_instances_of_which_one_confirms_a_commit(rendered: dict[str, list[Document]]) -> None:
     spec = named(rendered["own-cluster"], "Cluster", "database")["spec"]
     known = {
-        "instances", "imageName", "primaryUpdateStrategy", "enablePDB", "enableSuperuserAccess", "storage", "walStorage",
-        "resources", "affinity", "bootstrap", "managed", "postgresql", "plugins",
+        "instances", "imageName", "primaryUpdateStrategy", "enablePDB", "enableSuperuserAccess", "storage",
+        "walStorage", "resources", "affinity", "bootstrap", "managed", "postgresql", "plugins",
     }  # fmt: skip
     assert set(spec) == known
     assert spec["instances"] == 3
