@@ -65,3 +65,7 @@ def test_what_would_be_applied_follows_the_rules_for_kubernetes(
 def test_the_rules_find_a_pod_that_breaks_them(tmp_path: Path) -> None:
     (tmp_path / "loud.yaml").write_text(LOUD)
     assert ("CKV_K8S_16", "Pod.library.loud") in found_in(tmp_path, "kubernetes")
+
+
+def test_terraform_follows_the_rules_for_clouds() -> None:
+    assert left("terraform", found_in(ROOT / "terraform", "terraform")) == set()
