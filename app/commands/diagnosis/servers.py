@@ -56,7 +56,8 @@ async def _replica(settings: Settings) -> list[Finding]:
         is_copy = await opened.use(settings.model_copy(update=copied), _is_copy, migrated=False)
     except opened.DatabaseUnusable as error:
         advice = "Until it answers, the database itself is asked for everything."
-        return [Finding("replica", State.WARNING, f"{error}\n{advice}")]
+        told = str(error).replace("DATABASE_URL", "DATABASE_REPLICA_URL")
+        return [Finding("replica", State.WARNING, f"{told}\n{advice}")]
     if is_copy:
         return [Finding("replica", State.OK, f"The replica at {where} follows.")]
     advice = "DATABASE_REPLICA_URL must name a server that follows DATABASE_URL's"
