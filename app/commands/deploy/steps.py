@@ -16,10 +16,10 @@ BUILT: Final = "localhost/library:latest"
 # The new image by itself, on an embedded database that goes when it ends: nothing of production's is named to it.
 TRIAL: Final = (
     "env", "--unset=DATABASE_URL_FILE", "--unset=REDIS_URL_FILE", "ENVIRONMENT=development", "DATA_DIR=/tmp/trial",
-    "sh", "-euc", """
+    "SHUTDOWN_DELAY=0", "sh", "-euc", """
 library migrate; library seed; library doctor
 library serve --host 127.0.0.1 --port 8099 & server=$!
-trap 'kill $server' EXIT
+trap 'kill $server; wait $server || true' EXIT
 python - <<'END'
 import json, time, urllib.request
 for _ in range(300):
@@ -96,8 +96,8 @@ def trial(host: Host, release: Release) -> None:
         host.say(f"· test: {release} was tested already")
         return
     with host.step(f"test: {release}"):
-        said = host.driver.run_once("migrate", release.image, *TRIAL).strip()
-        host.say(f"  {said.splitlines()[-1] if said else 'nothing was said'}")
+        said = host.driver.run_once("migrate", release.image, *TRIAL).splitlines()
+        host.say(next((f"  {line}" for line in said if line.startswith("ready")), "  it is not known what it said"))
     host.state.tested = release.digest
     host.save()
 

@@ -1,0 +1,58 @@
+"""Other releases of the image: its file system with another version, and where a test wants it with a fault.
+
+A fault is one of the release: a file of its own in that release's file system, not a switch in the product.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from tests.integration.stack import image
+
+WORKER: Final = "app/commands/worker.py"
+STARTS: Final = "    application = create_app(settings, is_draining=draining.is_set)\n"
+BREAKS: Final = "    from app.fault import broken\n    application = broken(application)\n"
+HEAD: Final = '''"""A fault of this release."""
+import asyncio, itertools
+numbers = itertools.count(1)
+PROBLEM = b'{"type":"about:blank","status":500,"code":"internal_error","title":"x","detail":"x","request_id":"x"}'
+def broken(sound):
+    async def application(scope, receive, send):
+        if scope["type"] == "http" and scope["path"].startswith("/api/") and await is_answered(send):
+            return
+        await sound(scope, receive, send)
+    return application
+'''
+FAULTS: Final = {
+    "failing": """async def is_answered(send):
+    if next(numbers) % 3:
+        return False
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(PROBLEM)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": PROBLEM})
+    return True
+""",
+    "slow": """async def is_answered(send):
+    await asyncio.sleep(1.5)
+    return False
+""",
+}
+
+
+def make(version: str, fault: str = "") -> tuple[str, Path]:
+    """A container of the image that says this version of itself; returns it and its file system."""
+    container, root = image.mounted()
+    service = root / "srv" / "library"
+    _rewrite(service, "app/__init__.py", '__version__ = "0.1.0"', f'__version__ = "{version}"')
+    if fault:
+        (service / "app" / "fault.py").write_text(HEAD + FAULTS[fault])
+        _rewrite(service, WORKER, STARTS, STARTS + BREAKS)
+    return container, root
+
+
+def _rewrite(service: Path, name: str, old: str, new: str) -> None:
+    path = service / name
+    text = path.read_text()
+    assert text.count(old) == 1, f"{name} is not as it was"
+    path.write_text(text.replace(old, new))
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()  # the image's never look at their source again
