@@ -5,6 +5,7 @@ its engine holds a single connection (waiting writers queue in order inside the 
 with BEGIN IMMEDIATE (writers of other processes queue on the file), while readers have connections of their own.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.core import metrics
 from app.core.config import Settings
 from app.core.engines import (
+    FOR_MIGRATIONS,
+    MIGRATION_LOCK,
+    MIGRATION_PAUSE_SECONDS,
     POSTGRES_CONNECTIONS,
     SQLITE_READERS,
     database_url,
@@ -45,12 +49,23 @@ from app.core.engines import (
     refuse_writes,
     sqlite_engine,
 )
+from app.core.errors import Conflict
 from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
 
 Effect = Callable[[], None]
+
+
+class NoDirectConnection(Conflict):
+    code, detail = (
+        "no_direct_connection",
+        (
+            "Migrations hold a lock and limits of their session, which PgBouncer can't keep for them. Give them the"
+            " server's own address in DATABASE_URL, without ?pgbouncer=true."
+        ),
+    )
 
 
 class Base(DeclarativeBase):
@@ -163,7 +178,7 @@ class Database:
     """Connections of one process. `transaction()` to write, `reading()` to read, nothing else commits."""
 
     def __init__(self, settings: Settings, *, tracing: Tracing | None = None) -> None:
-        self.url, through_pgbouncer = database_url(settings)
+        self.url, self._through_pgbouncer = database_url(settings)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,7 +186,7 @@ class Database:
             self._reader = sqlite_engine(self.url, begin="BEGIN", connections=SQLITE_READERS)
             event.listen(self._reader.sync_engine, "connect", refuse_writes)
         else:
-            self._writer = self._reader = postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
+            self._writer = self._reader = postgres_engine(self.url, through_pgbouncer=self._through_pgbouncer)
         for engine in {self._writer, self._reader}:
             metrics.observe_engine(engine.sync_engine)
             if tracing:
@@ -213,9 +228,36 @@ class Database:
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Any]:
-        """A writing connection without a session, for migrations; the caller's block is one transaction."""
+        """A writing connection without a session; the caller's block is one transaction."""
         async with self._writer.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[Any]:
+        """A connection for migrations, which one process at a time gets; the others wait for it.
+
+        On SQLite the caller's block is one transaction. On PostgreSQL it is in none, and each migration makes its own.
+
+        Raises:
+            NoDirectConnection: the lock belongs to a session, and PgBouncer gives none.
+        """
+        if self.is_sqlite:
+            async with self.exclusive() as connection:
+                yield connection
+            return
+        if self._through_pgbouncer:
+            raise NoDirectConnection
+        async with self._writer.connect() as connection:
+            for statement in FOR_MIGRATIONS:
+                await connection.execute(text(statement))
+            while not await connection.scalar(text(MIGRATION_LOCK)):
+                await connection.commit()
+                await asyncio.sleep(MIGRATION_PAUSE_SECONDS)
+            await connection.commit()
+            try:
+                yield connection
+            finally:
+                await connection.invalidate()  # the lock and the limits end with the session
 
     async def generation(self, name: str) -> int:
         """The number of a kind of data. What is read after it is at least as new."""

@@ -24,6 +24,16 @@ POSTGRES_LIMITS: Final = {
     "timezone": "UTC",
     "jit": "off",
 }
+# Said to the session that migrates. Each statement may take its time, and so may a busy machine between two; a table
+# in use is waited for so long only that nobody notices who waits behind the migration.
+FOR_MIGRATIONS: Final = (
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "SET lock_timeout = '200ms'",
+)
+# Asked for again and again: who waits inside a statement holds a snapshot, for which CREATE INDEX CONCURRENTLY waits.
+MIGRATION_LOCK: Final = "SELECT pg_try_advisory_lock(7301550612)"
+MIGRATION_PAUSE_SECONDS: Final = 0.2
 
 
 def database_url(settings: Settings) -> tuple[URL, bool]:
