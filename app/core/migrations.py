@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import structlog
@@ -9,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.core.db import Database
 from app.core.revision import ROOT
@@ -36,7 +38,7 @@ async def upgrade(database: Database, revision: str = "head", *, patience_second
     give_up_at = time.monotonic() + patience_seconds
     while True:
         try:
-            async with database.migrating() as connection:
+            async with _connection(database) as connection:
                 await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), revision))
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", "") != LOCK_NOT_AVAILABLE or time.monotonic() > give_up_at:
@@ -48,11 +50,16 @@ async def upgrade(database: Database, revision: str = "head", *, patience_second
 
 
 async def downgrade(database: Database, revision: str) -> None:
-    async with database.migrating() as connection:
+    async with _connection(database) as connection:
         await connection.run_sync(lambda sync: command.downgrade(alembic_config(sync), revision))
 
 
 async def check(database: Database) -> None:
     """Raise CommandError if the models say something that no migration makes."""
-    async with database.migrating() as connection:
+    async with _connection(database) as connection:
         await connection.run_sync(lambda sync: command.check(alembic_config(sync)))
+
+
+def _connection(database: Database) -> AbstractAsyncContextManager[AsyncConnection]:
+    """On SQLite the block is one transaction; on PostgreSQL it is in none, and each migration makes its own."""
+    return database.exclusive() if database.is_sqlite else database.primary.migrating()

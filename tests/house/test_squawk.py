@@ -5,14 +5,17 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 
 from app.core import migrations
 from app.core.db import Database
+from app.core.engines import FOR_MIGRATIONS
 from app.core.revision import VERSIONS
 from tests.conftest import _administer, _settings
 
@@ -24,23 +27,34 @@ LEFT_OUT = ("SELECT", "INSERT", "UPDATE", "SHOW", "CREATE TABLE ALEMBIC_VERSION"
 
 
 class Listener:
-    """Writes down what a database is sent, transactions among it."""
+    """Writes down what databases are sent, transactions among it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self) -> None:
         self.said: list[str] = []
-        engine = database._writer.sync_engine
-        event.listen(engine, "before_cursor_execute", self._statement)
-        event.listen(engine, "begin", lambda connection: self._transaction(connection, "BEGIN"))
-        event.listen(engine, "commit", lambda connection: self._transaction(connection, "COMMIT"))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        heard = {"before_cursor_execute": self._statement, "begin": self._begin, "commit": self._commit}
+        for name, hear in heard.items():
+            event.listen(Engine, name, hear)
+        try:
+            yield
+        finally:
+            for name, hear in heard.items():
+                event.remove(Engine, name, hear)
 
     def _statement(self, _connection: Connection, _cursor: object, statement: str, *_: object) -> None:
         words = " ".join(statement.split()).rstrip(";")
         if not words.upper().startswith(LEFT_OUT):
             self.said.append(words)
 
-    def _transaction(self, connection: Connection, word: str) -> None:
+    def _begin(self, connection: Connection) -> None:
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            self.said.append(word)
+            self.said.append("BEGIN")
+
+    def _commit(self, connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            self.said.append("COMMIT")
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +106,13 @@ def squawk(path: Path) -> set[str]:
 async def _run(url: str, name: str, folder: Path) -> None:
     await _administer(url, f"CREATE DATABASE {name}")
     database = Database(_settings(folder, database_url=f"{url}/{name}"))
-    listener = Listener(database)
+    listener = Listener()
+    limits = [f"SET {setting} = {value}" for setting, value in FOR_MIGRATIONS.items()]
     for path in sorted(VERSIONS.glob("[0-9]*_*.py")):
         listener.said.clear()
         number = path.name.partition("_")[0]
-        await migrations.upgrade(database, number)
-        (folder / f"{number}.sql").write_text("".join(f"{said};\n" for said in listener.said))
+        with listener.listening():
+            await migrations.upgrade(database, number)
+        (folder / f"{number}.sql").write_text("".join(f"{said};\n" for said in [*limits, *listener.said]))
     await database.close()
     await _administer(url, f"DROP DATABASE {name} WITH (FORCE)")

@@ -29,7 +29,13 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 async def examine(settings: Settings) -> list[Finding]:
     """Ask each of them; one that the settings don't name is not asked."""
-    return [*await _database(settings), await _cache(settings), await _mail(settings), await _files(settings)]
+    return [
+        *await _database(settings),
+        *await _replica(settings),
+        await _cache(settings),
+        await _mail(settings),
+        await _files(settings),
+    ]
 
 
 async def _database(settings: Settings) -> list[Finding]:
@@ -41,8 +47,29 @@ async def _database(settings: Settings) -> list[Finding]:
         return [Finding("database", State.ERROR, str(error))]
 
 
+async def _replica(settings: Settings) -> list[Finding]:
+    if settings.database_replica_url is None:
+        return []
+    copied = {"database_url": settings.database_replica_url, "database_replica_url": None}
+    where = masks.url(settings.database_replica_url.get_secret_value())
+    try:
+        is_copy = await opened.use(settings.model_copy(update=copied), _is_copy, migrated=False)
+    except opened.DatabaseUnusable as error:
+        advice = "Until it answers, the database itself is asked for everything."
+        return [Finding("replica", State.WARNING, f"{error}\n{advice}")]
+    if is_copy:
+        return [Finding("replica", State.OK, f"The replica at {where} follows.")]
+    advice = "DATABASE_REPLICA_URL must name a server that follows DATABASE_URL's"
+    return [Finding("replica", State.ERROR, f"{where} is no replica, but a database of its own; {advice}.")]
+
+
+async def _is_copy(database: Database) -> bool:
+    async with database.reading() as session:
+        return bool(await session.scalar(text("SELECT pg_is_in_recovery()")))
+
+
 def _is_to_be_made(settings: Settings) -> bool:
-    return settings.is_embedded and not Path(database_url(settings)[0].database or "").exists()
+    return settings.is_embedded and not Path(database_url(settings).database or "").exists()
 
 
 async def _look_at(settings: Settings, database: Database) -> list[Finding]:

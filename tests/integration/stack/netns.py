@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ class Host:
         self.stack = stack
         self.releases: dict[str, Path] = {}
         self.stops: list[int] = []
+        self.ran: list[tuple[str, datetime, datetime]] = []
         self._socket = stack.folder / "driver.sock"
         # A killed deploy's verb may still be at work when the next one comes.
         self._one_at_a_time = threading.Lock()
@@ -104,10 +106,12 @@ class Host:
         self._end(self._running(service))
 
     def _run_once(self, service: str, image: str, *command: str) -> str:
+        began = datetime.now(UTC)
         sandbox = self.stack.start(service, f"{service}-once", command=list(command), image_root=self.releases[image])
         assert sandbox.process is not None
         code = sandbox.process.wait(RUN_SECONDS)
         self.stack.end(f"{service}-once")
+        self.ran.append((service, began, datetime.now(UTC)))
         said = sandbox.log.read_text()
         if code:
             raise AssertionError(f"it ended with {code}: {said}")

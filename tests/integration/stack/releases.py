@@ -37,6 +37,28 @@ FAULTS: Final = {
 """,
 }
 
+COLUMN: Final = '''"""What a later release may bring: a column."""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9000", "{newest}", None, None
+def upgrade():
+    op.add_column("loans", sa.Column("shelf", sa.Text(), nullable=True))
+def downgrade():
+    op.drop_column("loans", "shelf")
+'''
+INDEX: Final = '''"""What a later release may bring: an index, built as ADR 6 says."""
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9001", "9000", None, None
+def upgrade():
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_loans_shelf")
+        op.create_index("ix_loans_shelf", "loans", ["shelf", "due_at"], postgresql_concurrently=True)
+        op.execute("SET lock_timeout = '200ms'")
+def downgrade():
+    op.drop_index("ix_loans_shelf", table_name="loans")
+'''
+
 
 def make(version: str, fault: str = "") -> tuple[str, Path]:
     """A container of the image that says this version of itself; returns it and its file system."""
@@ -47,6 +69,14 @@ def make(version: str, fault: str = "") -> tuple[str, Path]:
         (service / "app" / "fault.py").write_text(HEAD + FAULTS[fault])
         _rewrite(service, WORKER, STARTS, STARTS + BREAKS)
     return container, root
+
+
+def widen(root: Path) -> None:
+    """Give the release a schema of its own."""
+    versions = root / "srv" / "library" / "alembic" / "versions"
+    newest = max(path.name[:4] for path in versions.glob("[0-9]*_*.py"))
+    (versions / "9000_shelf.py").write_text(COLUMN.replace("{newest}", newest))
+    (versions / "9001_shelf_index.py").write_text(INDEX)
 
 
 def _rewrite(service: Path, name: str, old: str, new: str) -> None:

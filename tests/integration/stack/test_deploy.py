@@ -1,5 +1,6 @@
 """Deploys by scripts/deploy.sh under load: nobody fails, and nothing that was acknowledged is lost."""
 
+import json
 import re
 import subprocess
 import threading
@@ -8,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -16,13 +18,25 @@ import pytest
 from tests import evidence
 from tests.integration.stack import image, releases
 from tests.integration.stack.client import Client, steady
+from tests.integration.stack.conftest import IS_FULL
 from tests.integration.stack.desk import Desk, Ledger, working
 from tests.integration.stack.netns import Host
 from tests.integration.stack.running import GATEWAY, SECOND_CLIENT, Stack
+from tests.integration.stack.test_database import ask
 
 READ = ("/api/v1/books", "/health", "/docs")
 WATCH = ("--percent", "25", "--sample", "60", "--seconds", "12", "--p99", "1")
-VERSIONS = {"library:2": "0.2.0", "library:3": "0.3.0", "library:failing": "0.4.0", "library:slow": "0.5.0"}
+VERSIONS = {
+    "library:2": "0.2.0", "library:3": "0.3.0", "library:failing": "0.4.0", "library:slow": "0.5.0",
+    "library:wide": "0.6.0",
+}  # fmt: skip
+OLD_LOANS = 10_000_000 if IS_FULL else 200_000
+# As many loans as a library has after years: returned, and nobody's any more.
+FILL = """
+INSERT INTO loans (id, copy_id, book_id, branch_id, status, checked_out_at, due_at, returned_at, renewals, terms)
+SELECT gen_random_uuid(), copy_id, book_id, branch_id, status, checked_out_at, due_at, returned_at, renewals, terms
+FROM generate_series(1, {count}), (SELECT * FROM loans WHERE status = 'returned' LIMIT 1) AS one
+"""
 
 
 @dataclass
@@ -52,6 +66,7 @@ def host(stack: Stack) -> Iterator[Host]:
         fault = name.partition(":")[2]
         container, host.releases[name] = releases.make(version, fault if fault in releases.FAULTS else "")
         containers.append(container)
+    releases.widen(host.releases["library:wide"])
     (stack.folder / ".env").write_text("LIBRARY_IMAGE=library:1\n")
     with host.listening():
         yield host
@@ -195,3 +210,43 @@ def test_a_killed_deploy_goes_on_and_a_second_one_is_refused(
     judge("R3", "killed and resumed", desk, found, done)
     assert found.seen[-1][2] == "0.3.0"
     assert not found.ledger.refused
+
+
+def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk: Desk) -> None:
+    assert ask(stack, "migrate", FILL.format(count=OLD_LOANS)) == (0, f"INSERT 0 {OLD_LOANS}")
+    backup = stack.folder / "scripts" / "backup.sh"
+    backup.parent.mkdir()
+    backup.write_text("#!/bin/sh\ndate +%s.%N >backed-up\n")
+    backup.chmod(0o755)
+    with load(stack, desk) as found:
+        time.sleep(5)
+        done = host.deploy("blue-green", "--image", "library:wide")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "from 0085 to 9001" in done.stdout
+    _, began, ended = host.ran[-1]
+    assert float((stack.folder / "backed-up").read_text()) < began.timestamp()
+    calm = longest(stack, began - timedelta(seconds=4), began)
+    stall = longest(stack, began, ended)
+    judge(
+        "R4", "migration under load", desk, found, done, rows=OLD_LOANS,
+        took_seconds=round((ended - began).total_seconds(), 1), longest_stall_seconds=stall, longest_before_seconds=calm, limit_seconds=0.5,
+    )  # fmt: skip
+    assert not found.ledger.refused
+    # The release before runs on the schema of the one that is taken back.
+    with load(stack, desk) as found:
+        done = host.deploy("rollback")
+    assert done.returncode == 0, done.stdout + done.stderr
+    judge("R4", "old release on the new schema", desk, found, done)
+    assert found.seen[-1][2] == "0.3.0"
+    assert not found.ledger.refused
+
+
+def longest(stack: Stack, since: datetime, until: datetime) -> float:
+    """The longest that anybody waited for an answer that began and ended in this time, streams left out."""
+    told = [json.loads(line) for line in stack.running["nginx"].log.read_text().splitlines() if line.startswith("{")]
+    within = [
+        float(line["seconds"])
+        for line in told
+        if since.replace(microsecond=0) <= datetime.fromisoformat(line["timestamp"]) <= until + timedelta(seconds=1)
+    ]
+    return max(within)
