@@ -34,8 +34,8 @@ POSTGRES_LIMITS: Final = {
     "jit": "off",
 }
 
-# Of the session that migrates. Each statement may take its time, and so may a busy machine between two; a table in use is
-# waited for so long only that nobody notices who waits behind the migration.
+# Of the session that migrates. Each statement may take its time, and so may a busy machine between two; a table in use
+# is waited for so long only that nobody notices who waits behind the migration.
 FOR_MIGRATIONS: Final = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",

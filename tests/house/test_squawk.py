@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -34,7 +34,12 @@ class Listener:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        heard = {"before_cursor_execute": self._statement, "begin": self._begin, "commit": self._commit}
+        heard: dict[str, Callable[..., None]] = {
+            "before_cursor_execute": self._statement,
+            "begin": lambda connection: self._transaction(connection, "BEGIN"),
+            "commit": lambda connection: self._transaction(connection, "COMMIT"),
+            "rollback": lambda connection: self._transaction(connection, "ROLLBACK"),
+        }
         for name, hear in heard.items():
             event.listen(Engine, name, hear)
         try:
@@ -48,13 +53,9 @@ class Listener:
         if not words.upper().startswith(LEFT_OUT):
             self.said.append(words)
 
-    def _begin(self, connection: Connection) -> None:
+    def _transaction(self, connection: Connection, word: str) -> None:
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            self.said.append("BEGIN")
-
-    def _commit(self, connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-            self.said.append("COMMIT")
+            self.said.append(word)
 
 
 @pytest.fixture(scope="module")

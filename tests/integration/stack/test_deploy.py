@@ -229,7 +229,8 @@ def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk:
     stall = longest(stack, began, ended)
     judge(
         "R4", "migration under load", desk, found, done, rows=OLD_LOANS,
-        took_seconds=round((ended - began).total_seconds(), 1), longest_stall_seconds=stall, longest_before_seconds=calm, limit_seconds=0.5,
+        took_seconds=round((ended - began).total_seconds(), 1),
+        longest_stall_seconds=stall, longest_before_seconds=calm, limit_seconds=0.5,
     )  # fmt: skip
     assert not found.ledger.refused
     # The release before runs on the schema of the one that is taken back.
