@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets")
 INSTALLED: Final = ("requirements", "requirements-dev")
+LOCKS: Final = (*INSTALLED, "requirements-assets", "requirements-deploy", "requirements-provider")
 ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 
 

@@ -16,7 +16,7 @@ from app.core import metrics
 from app.core.coding import best_coding, encoded
 from app.core.config import Settings
 from app.core.db import Database
-from app.core.exchange import Exchange, Headers, Message, Scope, Send, completed
+from app.core.exchange import Exchange, Headers, Message, Ready, Scope, Send
 from app.core.shared_store import SharedStore
 
 SHARED: Final = b"no-cache"
@@ -31,12 +31,11 @@ Load = Callable[[Scope, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The answer in one coding, with all headers but those of the single request."""
+    """The answer in one coding, and the one for whoever has it already."""
 
     tag: bytes
-    headers: Headers
-    not_modified: Headers
-    body: bytes
+    whole: Ready
+    not_modified: Ready
 
 
 class Kept:
@@ -54,10 +53,10 @@ class Kept:
     def variant(self, accepted: bytes) -> Variant:
         """The one for what the client accepts; worked out once."""
         identity = self._variants[b""]
-        coding = best_coding(accepted) if len(identity.body) >= MIN_CODED_BYTES else b""
+        coding = best_coding(accepted) if len(identity.whole.body) >= MIN_CODED_BYTES else b""
         found = self._variants.get(coding)
         if found is None:
-            found = self._variants[coding] = self._variant(coding, encoded(identity.body, coding))
+            found = self._variants[coding] = self._variant(coding, encoded(identity.whole.body, coding))
         return found
 
     def held(self, asked: bytes) -> Variant | None:
@@ -74,7 +73,7 @@ class Kept:
         if coding:
             whole.append((b"content-encoding", coding))
         kept_on_304 = [item for item in self._headers if item[0] in {b"cache-control", b"link"}]
-        return Variant(tag, completed(whole), completed([*kept_on_304, *told]), body)
+        return Variant(tag, Ready(200, whole, body), Ready(304, [*kept_on_304, *told], b""))
 
 
 class ResponseCache:
@@ -204,12 +203,11 @@ class ResponseCache:
             self._bytes -= oldest.size
 
     async def _send(self, exchange: Exchange, kept: Kept) -> None:
-        variant = kept.variant(exchange.given.get(b"accept-encoding", b""))
         asked = exchange.given.get(b"if-none-match")
         if asked and (held := kept.held(asked)):
-            await exchange.send_ready(304, held.not_modified, b"")
+            await exchange.send_ready(held.not_modified)
         else:
-            await exchange.send_ready(200, variant.headers, variant.body)
+            await exchange.send_ready(kept.variant(exchange.given.get(b"accept-encoding", b"")).whole)
 
 
 class Recorder:
@@ -251,5 +249,5 @@ def unpacked(piece: bytes) -> tuple[Headers, bytes] | None:
     head, _, body = piece.partition(b"\n\n")
     headers = [(name, value) for name, _, value in (line.partition(b": ") for line in head.split(b"\n"))]
     given = dict(headers)
-    is_whole = given.get(b"content-length") == b"%d" % len(body)
+    is_whole = given.get(b"content-length") == b"%d" % len(body) and b"\r" not in head
     return (headers, body) if is_whole and given.get(b"cache-control") == SHARED and b"etag" in given else None

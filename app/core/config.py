@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl | None = None
     database_replica_url: ReplicaUrl | None = None
+    database_connections: int = Field(48, ge=3, le=10_000)
 
     secret_key: SecretStr | None = None
     secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()

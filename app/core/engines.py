@@ -21,10 +21,10 @@ POOL_TIMEOUT_SECONDS: Final = 2
 CONNECT_TIMEOUT_SECONDS: Final = 3
 SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
 SQLITE_READERS: Final = 4
-POSTGRES_CONNECTIONS: Final = 8
-DRIVER_CONNECTIONS: Final = 4
 MIGRATION_LOCK: Final = text("SELECT pg_try_advisory_lock(7301550612)")
 MIGRATION_PAUSE_SECONDS: Final = 0.2
+MIN_CONNECTIONS: Final = 3
+MAX_CONNECTIONS: Final = 12
 TLS_FILES: Final = frozenset({"sslrootcert", "sslcert", "sslkey"})
 POSTGRES_LIMITS: Final = {
     "statement_timeout": "2000",
@@ -61,6 +61,11 @@ def database_url(settings: Settings) -> URL:
     return url.set(drivername="sqlite+aiosqlite") if url.get_backend_name() == "sqlite" else url
 
 
+def connections_of(settings: Settings) -> int:
+    """How many connections one worker may hold: its part of DATABASE_CONNECTIONS, and no more than it has use for."""
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, settings.database_connections // settings.web_concurrency))
+
+
 class Postgres:
     """How one PostgreSQL server is connected to, by SQLAlchemy's engine or by the driver alone.
 
@@ -69,7 +74,10 @@ class Postgres:
     where the server's own limit (POSTGRES_LIMITS) is not enough.
     """
 
-    def __init__(self, url: URL, *, answer_seconds: float | None = None, name: str = "library") -> None:
+    def __init__(
+        self, url: URL, *, connections: int, answer_seconds: float | None = None, name: str = "library"
+    ) -> None:
+        self._connections, self._driver_connections = connections, connections // 3
         query = dict(url.query)
         through_pgbouncer = query.pop("pgbouncer", "false") == "true"
         self._arguments: dict[str, Any] = {
@@ -95,7 +103,7 @@ class Postgres:
         own = {"prepared_statement_cache_size": 0} if self._through_pgbouncer else {}
         return create_async_engine(
             self.url,
-            pool_size=POSTGRES_CONNECTIONS,
+            pool_size=self._connections - self._driver_connections,
             max_overflow=0,
             pool_timeout=pool_seconds,
             pool_pre_ping=True,
@@ -131,7 +139,7 @@ class Postgres:
         """Connections without SQLAlchemy, opened as they are needed."""
         given = PGDialect_asyncpg().create_connect_args(self.url)[1]  # type: ignore[no-untyped-call]  # theirs has no types
         return asyncpg.create_pool(
-            **given, **self._arguments, min_size=0, max_size=DRIVER_CONNECTIONS, reset=_leave_as_it_is
+            **given, **self._arguments, min_size=0, max_size=self._driver_connections, reset=_leave_as_it_is
         )
 
 

@@ -47,27 +47,28 @@ class Generations:
         self._rereads: dict[str, asyncio.Task[None]] = {}
 
     async def number(self, kind: str) -> int | None:
-        """The number, read less than a second ago; None if the database doesn't tell it."""
-        known = self._known.get(kind)
-        age = self._age(kind, known)
+        """The number, as it was at most 0.9 s before this was asked; None if the database doesn't tell it."""
+        asked_at, changes_here = self._clock(), self._changes_here[kind]
+        age = self._age(kind, asked_at, changes_here)
         if age > REREAD_SECONDS:
             reread = self._rereads.get(kind)
             if reread is None or reread.done():
                 reread = self._rereads[kind] = asyncio.create_task(self._reread(kind))
             if age > TRUSTED_SECONDS:
+                # However long that takes: a crowd on a slow machine must not all go and ask the database.
                 await asyncio.shield(reread)
-                known = self._known.get(kind)
-                if self._age(kind, known) > TRUSTED_SECONDS:
+                if self._age(kind, asked_at, changes_here) > TRUSTED_SECONDS:
                     return None
-        return known.number if known else None
+        return self._known[kind].number
 
     async def close(self) -> None:
         await end(*self._rereads.values())
 
-    def _age(self, kind: str, known: _Known | None) -> float:
-        if known is None or known.changes_here != self._changes_here[kind]:
+    def _age(self, kind: str, now: float, changes_here: int) -> float:
+        known = self._known.get(kind)
+        if known is None or known.changes_here < changes_here:
             return float("inf")
-        return self._clock() - known.read_at
+        return now - known.read_at
 
     async def _reread(self, kind: str) -> None:
         now, changes_here = self._clock(), self._changes_here[kind]
