@@ -24,6 +24,7 @@ class Service:
     tmpfs: list[str]
     health: list[str] | None
     is_read_only: bool
+    replicas: int
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any], folder: Path) -> Self:
@@ -42,6 +43,7 @@ class Service:
             tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
             health=_health(health) if health else None,
             is_read_only=given.get("read_only", False),
+            replicas=_default(given.get("deploy", {}).get("replicas", 1)),
         )
 
 
@@ -49,6 +51,11 @@ def services(folder: Path) -> dict[str, Service]:
     """The services without a profile; what `make env` makes is taken from `folder`, the rest from the repository."""
     given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return {name: Service.of(name, service, folder) for name, service in given.items() if not service.get("profiles")}
+
+
+def _default(value: int | str) -> int:
+    """Of `${NAME:-2}`: what holds while nobody says otherwise."""
+    return value if isinstance(value, int) else int(value.rpartition(":-")[2].rstrip("}"))
 
 
 def _file(source: str, folder: Path) -> Path:

@@ -27,7 +27,7 @@ class Stack:
         self.folder = folder
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
-        self._numbers = itertools.count(10)
+        self._numbers = itertools.cycle(range(10, 250))
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
@@ -60,10 +60,22 @@ class Stack:
             self._dns.wait()
         run("ip", "link", "delete", BRIDGE)
 
-    def start(self, service: str, name: str = "", *, environment: dict[str, str] | None = None) -> Sandbox:
-        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them."""
+    def start(
+        self,
+        service: str,
+        name: str = "",
+        *,
+        environment: dict[str, str] | None = None,
+        command: list[str] | None = None,
+        image_root: Path | None = None,
+    ) -> Sandbox:
+        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
+
+        `image_root` is another release of ours; else it is the one that the stack was made with.
+        """
         name = name or service
-        number = next(self._numbers)
+        taken = {sandbox.address for sandbox in self.running.values()}
+        number = next(number for number in self._numbers if f"{NETWORK}.{number}" not in taken)
         space, address = f"library-{name}", f"{NETWORK}.{number}"
         outer, inner = f"lib{number}o", f"lib{number}i"
         run("ip", "netns", "add", space)
@@ -73,9 +85,11 @@ class Stack:
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
         described = self.services[service]
-        described = replace(described, environment=described.environment | (environment or {}))
-        image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
+        described = replace(
+            described, environment=described.environment | (environment or {}), command=command or described.command
+        )
+        root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
+        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
         self.running[name] = sandbox
         self._answer_names()
         sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
@@ -90,6 +104,10 @@ class Stack:
             # With the pair, should one of its processes still live.
             run("ip", "link", "delete", sandbox.device)
             run("ip", "netns", "delete", sandbox.space)
+
+    def usual(self) -> set[str]:
+        """The services that run when nobody says otherwise."""
+        return {name for name, service in self.services.items() if service.replicas}
 
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""

@@ -31,7 +31,7 @@ def failures(answers: Counter[int | str]) -> int:
 def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     names = ["api-1", "api-2"]
     with Client(stack, SECOND_CLIENT) as client:
-        desk = Desk(stack, client)
+        desk = Desk(stack, client, "rolling")
         with steady(stack, GATEWAY, *READ) as answers, working(desk) as ledger:
             for _ in range(ROUNDS):
                 for name in names:
