@@ -36,7 +36,7 @@ def steps(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, step
 
 
-def test_actionlint_finds_nothing() -> None:
+def test_actionlint_finds_nothing_to_say() -> None:
     done = actionlint(ROOT / ".github" / "workflows" / "*.yml")
     assert done.returncode == 0, done.stdout
     assert f"{len(WORKFLOWS)} workflow" in done.stdout
@@ -60,7 +60,7 @@ def actionlint(pattern: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_zizmor_finds_nothing() -> None:
+def test_zizmor_finds_nothing_to_warn_of() -> None:
     done = tool("zizmor", "--offline", "--no-progress", "--persona", "pedantic", ".github")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No findings" in done.stdout + done.stderr
