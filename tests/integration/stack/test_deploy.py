@@ -46,6 +46,7 @@ class Load:
     answers: Counter[int | str] = field(default_factory=Counter)
     ledger: Ledger = field(default_factory=Ledger)
     seen: list[tuple[float, float, str]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -110,6 +111,7 @@ def load(stack: Stack, desk: Desk) -> Iterator[Load]:
         finally:
             is_over.set()
             watcher.join()
+    found.troubles = troubles(stack)
     found.ledger = Ledger(refused=ledger.refused[before:], sent_again=len(ledger.refused) - before)
 
 
@@ -122,6 +124,12 @@ def lost_and_doubled(desk: Desk) -> tuple[int, int]:
     return lost, doubled
 
 
+def troubles(stack: Stack) -> list[str]:
+    """The last words of whoever answered, for whoever has to look into a failure."""
+    logs = [path.read_text() for path in sorted(stack.folder.glob("services/api*/log"))]
+    return [line for text in logs for line in text.splitlines() if '"error"' in line][-3:]
+
+
 def judge(
     goal: str, what: str, desk: Desk, found: Load, done: subprocess.CompletedProcess[str], **figures: object
 ) -> None:
@@ -131,7 +139,7 @@ def judge(
         goal, what, answered=found.answers.total(), failed=found.failed, asked_again=found.answers["asked again"],
         sent_again=found.ledger.sent_again, lost_writes=lost, doubled_writes=doubled, **figures,
     )  # fmt: skip
-    assert found.failed == 0, (found.answers, done.stdout, done.stderr)
+    assert found.failed == 0, (found.answers, found.troubles, done.stdout, done.stderr)
     assert (lost, doubled) == (0, 0)
 
 
