@@ -81,7 +81,7 @@ check-deploy: setup-deploy ## Check k8s/, terraform/ and .github/: schemas, poli
 
 .PHONY: k8s-render
 k8s-render: setup-deploy ## Write build/k8s/OVERLAY.yaml; OVERLAY=production DIGEST=sha256:…
-	@$(BIN)/python -m scripts.k8s_render $(or $(OVERLAY),production) "$(DIGEST)"
+	@$(BIN)/python -m scripts.k8s_render "$(or $(OVERLAY),production)" "$(DIGEST)"
 
 .PHONY: image
 image: ## Build the image with docker, podman or buildah; TAG=… BASE=…

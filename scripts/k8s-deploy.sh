@@ -31,9 +31,9 @@ weigh() {
 
 # How many of the rules that judge a canary, and of those that page, hold at this moment.
 verdicts() {
-  local query='count(ALERTS{release="canary"} or ALERTS{severity="page",alertstate="firing",release!="canary"}) or vector(0)'
-  curl --fail --silent --show-error --max-time 10 --data-urlencode "query=$query" "${PROMETHEUS_URL:?where are the rules evaluated?}/api/v1/query" |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["data"]["result"][0]["value"][1])'
+  local told query='count(ALERTS{release="canary"} or ALERTS{severity="page",alertstate="firing",release!="canary"}) or vector(0)'
+  told=$(curl --get --fail --silent --show-error --max-time 10 --data-urlencode "query=$query" "${PROMETHEUS_URL:?where are the rules evaluated?}/api/v1/query") || return
+  python3 -c 'import json, sys; print(json.loads(sys.argv[1])["data"]["result"][0]["value"][1])' "$told"
 }
 
 judge() {
@@ -87,7 +87,7 @@ case "${1:-} ${2:-}" in
   "blue-green sha256:"*)
     beside "$2"
     replicas=$(kubectl get deployment api --output 'jsonpath={.spec.replicas}')
-    kubectl scale deployment api-canary --replicas "$replicas"
+    kubectl patch deployment api-canary --patch '{"spec":{"replicas":'"$replicas"'}}'
     kubectl rollout status deployment/api-canary --timeout=15m
     weigh 0 100
     judge

@@ -84,6 +84,7 @@ def test_the_service_starts_with_those_settings(
     container = service_containers(of_kind(rendered[overlay], "Deployment"))[0]
     secrets = {
         "database_url": f"postgresql://library_app:{SECRET}@database:5432/library",
+        "database_replica_url": f"postgresql://library_app:{SECRET}@replica:5432/library",
         "redis_url": "redis://redis:6379/0",
         "storage_url": "s3://library/files?region=eu-central-1",
     }

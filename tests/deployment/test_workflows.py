@@ -156,7 +156,8 @@ def test_what_ci_runs_runs(job: str, clone: Path) -> None:
         if "run" not in step:
             continue
         environment = os.environ | workflow["env"] | given | step.get("env", {}) | {"ARGS": TRIED[job]}
-        environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
+        # Whoever said `make check-deploy ARGS=…` said it to that alone: by MAKEFLAGS it would reach these too.
+        environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "MAKE"))}
         done = subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
             cwd=clone, env=environment, capture_output=True, text=True, check=False,

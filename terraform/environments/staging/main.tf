@@ -60,7 +60,7 @@ module "database" {
   engine_version           = "18.1"
   instance_class           = "db.t4g.small"
   storage_gib              = 20
-  replicas                 = 0
+  replicas                 = 1
   backup_days              = 7
 }
 

@@ -13,6 +13,11 @@ output "database" {
   value       = module.database.address
 }
 
+output "database_replicas" {
+  description = "For the secret database_replica_url."
+  value       = module.database.replica_addresses
+}
+
 output "database_password_secret" {
   description = "Where the master's password is."
   value       = module.database.password_secret_arn
