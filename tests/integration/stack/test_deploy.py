@@ -18,6 +18,7 @@ import pytest
 from tests import evidence
 from tests.integration.stack import image, releases
 from tests.integration.stack.client import Client, steady
+from tests.integration.stack.compose import ROOT
 from tests.integration.stack.conftest import IS_FULL
 from tests.integration.stack.desk import Desk, Ledger, working
 from tests.integration.stack.netns import Host
@@ -46,6 +47,7 @@ class Load:
     answers: Counter[int | str] = field(default_factory=Counter)
     ledger: Ledger = field(default_factory=Ledger)
     seen: list[tuple[float, float, str]] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> int:
@@ -110,6 +112,7 @@ def load(stack: Stack, desk: Desk) -> Iterator[Load]:
         finally:
             is_over.set()
             watcher.join()
+    found.troubles = troubles(stack)
     found.ledger = Ledger(refused=ledger.refused[before:], sent_again=len(ledger.refused) - before)
 
 
@@ -122,6 +125,12 @@ def lost_and_doubled(desk: Desk) -> tuple[int, int]:
     return lost, doubled
 
 
+def troubles(stack: Stack) -> list[str]:
+    """The last words of whoever answered, for whoever has to look into a failure."""
+    logs = [path.read_text() for path in sorted(stack.folder.glob("services/api*/log"))]
+    return [line for text in logs for line in text.splitlines() if '"error"' in line][-3:]
+
+
 def judge(
     goal: str, what: str, desk: Desk, found: Load, done: subprocess.CompletedProcess[str], **figures: object
 ) -> None:
@@ -131,7 +140,7 @@ def judge(
         goal, what, answered=found.answers.total(), failed=found.failed, asked_again=found.answers["asked again"],
         sent_again=found.ledger.sent_again, lost_writes=lost, doubled_writes=doubled, **figures,
     )  # fmt: skip
-    assert found.failed == 0, (found.answers, done.stdout, done.stderr)
+    assert found.failed == 0, (found.answers, found.troubles, done.stdout, done.stderr)
     assert (lost, doubled) == (0, 0)
 
 
@@ -240,6 +249,22 @@ def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk:
     judge("R4", "old release on the new schema", desk, found, done)
     assert found.seen[-1][2] == "0.3.0"
     assert not found.ledger.refused
+
+
+def test_the_steps_around_a_release_say_how_it_stands(stack: Stack, host: Host, desk: Desk) -> None:
+    refused = host.deploy("check")
+    assert (refused.returncode, "there is no docker-compose.yml" in refused.stderr) == (1, True)
+    (stack.folder / "docker-compose.yml").write_text((ROOT / "docker-compose.yml").read_text())
+    checked, well, seeded = host.deploy("check"), host.deploy("health"), host.deploy("seed", "--image", "library:1")
+    assert (checked.returncode, checked.stdout) == (0, "Ready to deploy.\n"), checked.stderr
+    assert well.returncode == 0, well.stdout + well.stderr
+    assert "NOT WELL" not in well.stdout
+    assert seeded.returncode == 1
+    assert "not for production" in seeded.stderr
+    stack.end("redis")
+    ill = host.deploy("health")
+    stack.start("redis").wait_until_healthy()
+    assert (ill.returncode, "Not well: redis" in ill.stderr) == (1, True), ill.stdout
 
 
 def longest(stack: Stack, since: datetime, until: datetime) -> float:
