@@ -89,9 +89,9 @@ def main() -> None:
         return
     print("Fetching the pages' scripts and fonts …", flush=True)
     try:
-        npm = _npm()
+        command = npm()
         for package in missing:
-            _install(package, npm)
+            _install(package, command)
     except AssetError as error:
         print(f"Going on without them: {error}\n`make assets` tries again.", file=sys.stderr)
 
@@ -104,7 +104,7 @@ def _is_installed(package: Package) -> bool:
     return all((folder / Path(name).name).exists() for name in package.files)
 
 
-def _npm() -> list[str]:
+def npm() -> list[str]:
     """How to call npm: the machine's own, or one from a Python package."""
     if found := shutil.which("npm"):
         return [found]

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets")
+LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets", "requirements-stack")
 INSTALLED: Final = ("requirements", "requirements-dev")
 ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 

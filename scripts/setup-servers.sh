@@ -45,6 +45,7 @@ has_pgbouncer() { command -v pgbouncer >/dev/null; }
 has_dnsmasq() { command -v dnsmasq >/dev/null; }
 has_buildah() { command -v buildah >/dev/null; }
 has_mmdebstrap() { command -v mmdebstrap >/dev/null; }
+has_nft() { command -v nft >/dev/null; }
 has_ip() { command -v ip >/dev/null; }
 has_openssl() { command -v openssl >/dev/null; }
 has_wrk() { command -v wrk >/dev/null; }
@@ -76,6 +77,7 @@ if [ "${1:-}" = --stack ]; then
   has_buildah    buildah
   has_mmdebstrap mmdebstrap
   has_ip         iproute2
+  has_nft        nftables
   has_openssl    openssl
   has_wrk        wrk
 "

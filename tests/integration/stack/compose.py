@@ -22,6 +22,8 @@ class Service:
     volumes: list[tuple[str, str]]
     secrets: list[str]
     tmpfs: list[str]
+    ports: list[tuple[int, int]]
+    """Published: outside, inside."""
     health: list[str] | None
     is_read_only: bool
 
@@ -40,6 +42,7 @@ class Service:
             volumes=[(source, target) for source, target, *_ in mounts if source[0] not in "./"],
             secrets=list(given.get("secrets", [])),
             tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
+            ports=[_port(entry) for entry in given.get("ports", [])],
             health=_health(health) if health else None,
             is_read_only=given.get("read_only", False),
         )
@@ -58,6 +61,11 @@ def _file(source: str, folder: Path) -> Path:
     if not path.exists():
         raise AssertionError(f"docker-compose.yml mounts {source}, which is not there")
     return path
+
+
+def _port(entry: str) -> tuple[int, int]:
+    outside, inside = entry.split(":")[-2:]
+    return int(outside), int(inside)
 
 
 def _health(test: list[str]) -> list[str]:

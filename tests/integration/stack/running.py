@@ -73,6 +73,7 @@ class Stack:
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
         described = self.services[service]
+        _publish(space, described.ports)
         described = replace(described, environment=described.environment | (environment or {}))
         image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
         sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
@@ -94,7 +95,11 @@ class Stack:
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""
         lines = "".join(f"server {self.running[name].address}:8000 max_fails=0;\n" for name in names)
-        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines)
+        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines or "server 127.0.0.1:9 max_fails=0;\n")
+        self.reload_proxy()
+
+    def reload_proxy(self) -> None:
+        """Return when no worker is left that knows the former files."""
         proxy = self.running["nginx"].process
         assert proxy is not None
         old = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
@@ -112,6 +117,15 @@ class Stack:
             with suppress(ProcessLookupError):
                 os.kill(self._dns.pid, signal.SIGHUP)
             time.sleep(0.1)
+
+
+def _publish(space: str, ports: list[tuple[int, int]]) -> None:
+    """What Compose does for `ports`: who asks the outer one gets the inner one."""
+    if not ports:
+        return
+    rules = "; ".join(f"tcp dport {outside} redirect to :{inside}" for outside, inside in ports)
+    table = f"table ip nat {{ chain published {{ type nat hook prerouting priority -100; {rules}; }}; }}"
+    run("ip", "netns", "exec", space, "nft", table)
 
 
 def run(*command: str) -> str:
