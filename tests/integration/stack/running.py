@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -60,8 +61,13 @@ class Stack:
             self._dns.wait()
         run("ip", "link", "delete", BRIDGE)
 
-    def start(self, service: str, name: str = "", *, environment: dict[str, str] | None = None) -> Sandbox:
-        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them."""
+    def start(
+        self, service: str, name: str = "", *, environment: dict[str, str] | None = None, options: Sequence[str] = ()
+    ) -> Sandbox:
+        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
+
+        `options` are words after its command.
+        """
         name = name or service
         number = next(self._numbers)
         space, address = f"library-{name}", f"{NETWORK}.{number}"
@@ -74,7 +80,11 @@ class Stack:
             run("ip", "-n", space, "link", "set", device, "up")
         described = self.services[service]
         _publish(space, described.ports)
-        described = replace(described, environment=described.environment | (environment or {}))
+        described = replace(
+            described,
+            environment=described.environment | (environment or {}),
+            command=[*described.command, *options],
+        )
         image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
         sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
         self.running[name] = sandbox
