@@ -6,7 +6,7 @@ SHELL := bash
 
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILED := requirements requirements-dev requirements-assets requirements-stack
+COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-stack
 ARGS ?=
 
 .PHONY: help
