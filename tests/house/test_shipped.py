@@ -18,11 +18,12 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-def test_the_dockerfile_follows_the_rules_for_dockerfiles() -> None:
-    assert run("hadolint", "Dockerfile") == ""
+@pytest.mark.parametrize("name", ["Dockerfile", "nginx/waf/modsecurity/Dockerfile"])
+def test_a_dockerfile_follows_the_rules_for_dockerfiles(name: str) -> None:
+    assert run("hadolint", name) == ""
 
 
-@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.dev.yml"])
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.dev.yml", "docker-compose.waf.yml"])
 def test_a_compose_file_is_what_the_compose_specification_says(name: str) -> None:
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", name)
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tests.integration.stack.compose import ROOT, services
+from tests.integration.stack.compose import ROOT, Service, services
 from tests.integration.stack.sandbox import Sandbox
 
 BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
@@ -28,6 +28,8 @@ class Stack:
         self.folder = folder
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
+        self.others: dict[str, str] = {}
+        """Names with addresses that are no service of ours."""
         self._numbers = itertools.count(10)
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
@@ -62,11 +64,17 @@ class Stack:
         run("ip", "link", "delete", BRIDGE)
 
     def start(
-        self, service: str, name: str = "", *, environment: dict[str, str] | None = None, options: Sequence[str] = ()
+        self,
+        service: str,
+        name: str = "",
+        *,
+        environment: dict[str, str] | None = None,
+        options: Sequence[str] = (),
+        described: Service | None = None,
     ) -> Sandbox:
         """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
 
-        `options` are words after its command.
+        `options` are words after its command, `described` says what another Compose file makes of it.
         """
         name = name or service
         number = next(self._numbers)
@@ -78,7 +86,7 @@ class Stack:
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
-        described = self.services[service]
+        described = described or self.services[service]
         _publish(space, described.ports)
         described = replace(
             described,
@@ -122,6 +130,7 @@ class Stack:
 
     def _answer_names(self) -> None:
         lines = [f"{sandbox.address} {sandbox.service.name}\n" for sandbox in self.running.values()]
+        lines += [f"{address} {name}\n" for name, address in self.others.items()]
         (self.folder / "hosts").write_text("".join(lines))
         if self._dns:
             with suppress(ProcessLookupError):
