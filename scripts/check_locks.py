@@ -13,11 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = (
-    "requirements", "requirements-gunicorn", "requirements-dev", "requirements-assets", "requirements-stack",
-)  # fmt: skip
-SUBSETS: Final = ("requirements", "requirements-gunicorn")
 INSTALLED: Final = ("requirements", "requirements-dev")
+SUBSETS: Final = ("requirements", "requirements-gunicorn")
+LOCKS: Final = (
+    *SUBSETS, "requirements-dev", "requirements-assets", "requirements-deploy", "requirements-provider",
+    "requirements-stack",
+)  # fmt: skip
 ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 
 

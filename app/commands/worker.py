@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import uvicorn
 
+from app.commands.protocol import Protocol
 from app.commands.sockets import listen
 from app.core.config import Settings
 from app.core.logging import configure_logging, switch_level_on_signal
@@ -125,15 +126,14 @@ def config(settings: Settings, application: object, **more: Any) -> uvicorn.Conf
     return uvicorn.Config(
         application,  # type: ignore[arg-type]  # ours is typed by protocol, uvicorn's by asgiref
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        proxy_headers=False,  # the shell judges whom to believe (app/core/proxies.py)
         timeout_keep_alive=settings.keepalive,
         timeout_graceful_shutdown=settings.graceful_timeout,
         **more,
