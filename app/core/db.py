@@ -183,10 +183,10 @@ class Database:
             self.connections_limit = 1 + SQLITE_READERS
         else:
             self.connections_limit = connections_of(settings)
-            primary = Postgres(url, connections=self.connections_limit)
-            self.url = primary.url
-            self._writer = self._reader = primary.engine()
-            self._driver = PostgresDriver(primary, self._reader.dialect)
+            self.primary = Postgres(url, connections=self.connections_limit)
+            self.url = self.primary.url
+            self._writer = self._reader = self.primary.engine()
+            self._driver = PostgresDriver(self.primary, self._reader.dialect)
         self._changes_here: Counter[str] = Counter()
         self.generations = Generations(self.generation, self._changes_here)
         engines = {self._writer, self._reader}

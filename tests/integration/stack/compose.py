@@ -26,6 +26,7 @@ class Service:
     """Published: outside, inside."""
     health: list[str] | None
     is_read_only: bool
+    replicas: int
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any], folder: Path) -> Self:
@@ -45,6 +46,7 @@ class Service:
             ports=[_port(entry) for entry in given.get("ports", [])],
             health=_health(health) if health else None,
             is_read_only=given.get("read_only", False),
+            replicas=_default(given.get("deploy", {}).get("replicas", 1)),
         )
 
 
@@ -78,6 +80,11 @@ def _merge(base: Any, over: Any, key: str = "") -> Any:
 
 def _target(mount: str) -> str:
     return mount.split(":")[1]
+
+
+def _default(value: int | str) -> int:
+    """Of `${NAME:-2}`: what holds while nobody says otherwise."""
+    return value if isinstance(value, int) else int(value.rpartition(":-")[2].rstrip("}"))
 
 
 def _file(source: str, folder: Path) -> Path:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ class Stack:
         self.running: dict[str, Sandbox] = {}
         self.others: dict[str, str] = {}
         """Names with addresses that are no service of ours."""
-        self._numbers = itertools.count(10)
+        self._numbers = itertools.cycle(range(10, 250))
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
@@ -69,15 +68,18 @@ class Stack:
         name: str = "",
         *,
         environment: dict[str, str] | None = None,
-        options: Sequence[str] = (),
+        command: list[str] | None = None,
+        image_root: Path | None = None,
         described: Service | None = None,
     ) -> Sandbox:
         """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
 
-        `options` are words after its command, `described` says what another Compose file makes of it.
+        `image_root` is another release of ours; else it is the one that the stack was made with. `described` says what
+        another Compose file makes of the service.
         """
         name = name or service
-        number = next(self._numbers)
+        taken = {sandbox.address for sandbox in self.running.values()}
+        number = next(number for number in self._numbers if f"{NETWORK}.{number}" not in taken)
         space, address = f"library-{name}", f"{NETWORK}.{number}"
         outer, inner = f"lib{number}o", f"lib{number}i"
         run("ip", "netns", "add", space)
@@ -89,12 +91,10 @@ class Stack:
         described = described or self.services[service]
         _publish(space, described.ports)
         described = replace(
-            described,
-            environment=described.environment | (environment or {}),
-            command=[*described.command, *options],
+            described, environment=described.environment | (environment or {}), command=command or described.command
         )
-        image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
+        root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
+        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
         self.running[name] = sandbox
         self._answer_names()
         sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
@@ -109,6 +109,10 @@ class Stack:
             # With the pair, should one of its processes still live.
             run("ip", "link", "delete", sandbox.device)
             run("ip", "netns", "delete", sandbox.space)
+
+    def usual(self) -> set[str]:
+        """The services that run when nobody says otherwise."""
+        return {name for name, service in self.services.items() if service.replicas}
 
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""

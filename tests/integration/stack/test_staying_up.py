@@ -32,7 +32,7 @@ def failures(answers: Counter[int | str]) -> int:
 def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     names = ["api-1", "api-2"]
     with Client(stack, SECOND_CLIENT) as client:
-        desk = Desk(stack, client)
+        desk = Desk(stack, client, "rolling")
         with steady(stack, GATEWAY, *READ) as answers, working(desk) as ledger:
             for _ in range(ROUNDS):
                 for name in names:
@@ -78,7 +78,7 @@ def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
         elif fault in UNWRITABLE:
             options, refusal = UNWRITABLE[fault]
             stack.end(name)
-            stack.start(name, options=options).wait_until_healthy()
+            stack.start(name, command=[*sandbox.service.command, *options]).wait_until_healthy()
             write = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set x 1"
             assert refusal in stack.running[name].run("/bin/sh", "-c", write).stdout
             # Each of two processes counts by itself then: ten tries at one account, and no more.
