@@ -6,7 +6,7 @@ SHELL := bash
 
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILED := requirements requirements-dev requirements-assets requirements-deploy
+COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-deploy requirements-stack
 ARGS ?=
 
 .PHONY: help
@@ -22,7 +22,7 @@ test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes opt
 	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
 
 .PHONY: stack-test
-stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
+stack-test: setup-stack ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
 
 .PHONY: bench
@@ -68,8 +68,9 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 setup-tests: setup-servers setup-dev ## Install all that the tests need
 
 .PHONY: setup-stack
-setup-stack: ## Install what `make stack-test` needs besides (root or sudo)
+setup-stack: setup-dev ## Install what `make stack-test` needs besides (root or sudo)
 	@scripts/setup-servers.sh --stack
+	@$(BIN)/python -m scripts.stack_tools
 
 .PHONY: setup-deploy
 setup-deploy: setup-dev ## Install what `make check-deploy` needs into .venv-deploy and .make/deploy

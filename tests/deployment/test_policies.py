@@ -14,7 +14,8 @@ from tests.deployment.conftest import ROOT, Document, tool
 Finding = tuple[str, str]
 """checkov's id and the resource."""
 
-FRAMEWORKS: Final = ("kubernetes", "terraform")
+FRAMEWORKS: Final = ("kubernetes", "terraform", "dockerfile")
+DOCKERFILES: Final = ("Dockerfile", "nginx/waf/modsecurity/Dockerfile")
 ARGUED: Final = ROOT / "tests" / "deployment" / "checkov.toml"
 LOUD_POD: Final = "Pod.library.loud"
 LOUD: Final = """
@@ -27,12 +28,15 @@ spec: { containers: [{ name: loud, image: busybox, securityContext: { privileged
 
 @pytest.fixture(scope="module")
 def found(rendered: dict[str, list[Document]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[Finding]]:
-    """What fails, by framework, in the overlays and terraform/, and in a pod that breaks the rules."""
+    """What fails, by framework, in the overlays, terraform/ and Dockerfiles, and in a pod that breaks the rules."""
     folder = tmp_path_factory.mktemp("judged")
     for overlay, documents in rendered.items():
         (folder / f"{overlay}.yaml").write_text(yaml.safe_dump_all(documents))
     (folder / "loud.yaml").write_text(LOUD)
     shutil.copytree(ROOT / "terraform", folder / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
+    for name in DOCKERFILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     done = tool(
         "checkov", "--directory", folder, "--framework", *FRAMEWORKS, "--skip-download", "--quiet", "--compact",
         "--output", "json",
@@ -76,3 +80,7 @@ def test_the_rules_find_a_pod_that_breaks_them(found: dict[str, set[Finding]]) -
 
 def test_terraform_follows_the_rules_for_clouds(found: dict[str, set[Finding]]) -> None:
     assert left("terraform", found["terraform"]) == set()
+
+
+def test_the_images_follow_the_rules_for_dockerfiles(found: dict[str, set[Finding]]) -> None:
+    assert left("dockerfile", found["dockerfile"]) == set()

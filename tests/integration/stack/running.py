@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tests.integration.stack.compose import ROOT, services
+from tests.integration.stack.compose import ROOT, Service, services
 from tests.integration.stack.sandbox import Sandbox
 
 BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
@@ -27,6 +27,8 @@ class Stack:
         self.folder = folder
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
+        self.others: dict[str, str] = {}
+        """Names with addresses that are no service of ours."""
         self._numbers = itertools.cycle(range(10, 250))
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
@@ -68,10 +70,12 @@ class Stack:
         environment: dict[str, str] | None = None,
         command: list[str] | None = None,
         image_root: Path | None = None,
+        described: Service | None = None,
     ) -> Sandbox:
         """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
 
-        `image_root` is another release of ours; else it is the one that the stack was made with.
+        `image_root` is another release of ours; else it is the one that the stack was made with. `described` says what
+        another Compose file makes of the service.
         """
         name = name or service
         taken = {sandbox.address for sandbox in self.running.values()}
@@ -84,7 +88,8 @@ class Stack:
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
-        described = self.services[service]
+        described = described or self.services[service]
+        _publish(space, described.ports)
         described = replace(
             described, environment=described.environment | (environment or {}), command=command or described.command
         )
@@ -112,7 +117,11 @@ class Stack:
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""
         lines = "".join(f"server {self.running[name].address}:8000 max_fails=0;\n" for name in names)
-        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines)
+        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines or "server 127.0.0.1:9 max_fails=0;\n")
+        self.reload_proxy()
+
+    def reload_proxy(self) -> None:
+        """Return when no worker is left that knows the former files."""
         proxy = self.running["nginx"].process
         assert proxy is not None
         old = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
@@ -125,11 +134,21 @@ class Stack:
 
     def _answer_names(self) -> None:
         lines = [f"{sandbox.address} {sandbox.service.name}\n" for sandbox in self.running.values()]
+        lines += [f"{address} {name}\n" for name, address in self.others.items()]
         (self.folder / "hosts").write_text("".join(lines))
         if self._dns:
             with suppress(ProcessLookupError):
                 os.kill(self._dns.pid, signal.SIGHUP)
             time.sleep(0.1)
+
+
+def _publish(space: str, ports: list[tuple[int, int]]) -> None:
+    """What Compose does for `ports`: who asks the outer one gets the inner one."""
+    if not ports:
+        return
+    rules = "; ".join(f"tcp dport {outside} redirect to :{inside}" for outside, inside in ports)
+    table = f"table ip nat {{ chain published {{ type nat hook prerouting priority -100; {rules}; }}; }}"
+    run("ip", "netns", "exec", space, "nft", table)
 
 
 def run(*command: str) -> str:
