@@ -104,7 +104,7 @@ def trial(host: Host, release: Release) -> None:
 
 def seed(host: Host, release: Release) -> None:
     """The demonstration; `library seed` refuses a library that holds something, and production."""
-    host.say(host.driver.run_once(SERVICES[host.state.live], release.image, "library", "seed").strip())
+    host.say(host.driver.run_once(SCHEDULER, release.image, "library", "seed").strip())
 
 
 def start(host: Host, release: Release) -> None:

@@ -50,6 +50,9 @@ INDEX: Final = '''"""What a later release may bring: an index, built as ADR 6 sa
 from alembic import op
 revision, down_revision, branch_labels, depends_on = "9001", "9000", None, None
 def upgrade():
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_index("ix_loans_shelf", "loans", ["shelf", "due_at"])
+        return
     with op.get_context().autocommit_block():
         op.execute("SET lock_timeout = 0")
         op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_loans_shelf")

@@ -222,6 +222,9 @@ def test_a_killed_deploy_goes_on_and_a_second_one_is_refused(
 
 
 def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk: Desk) -> None:
+    with load(stack, desk) as found:
+        time.sleep(2)  # the desk makes the loan that is multiplied
+    release_before = found.seen[-1][2]
     assert ask(stack, "migrate", FILL.format(count=OLD_LOANS)) == (0, f"INSERT 0 {OLD_LOANS}")
     backup = stack.folder / "scripts" / "backup.sh"
     backup.parent.mkdir()
@@ -231,7 +234,7 @@ def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk:
         time.sleep(5)
         done = host.deploy("blue-green", "--image", "library:wide")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "from 0085 to 9001" in done.stdout
+    assert " to 9001." in done.stdout
     _, began, ended = host.ran[-1]
     assert float((stack.folder / "backed-up").read_text()) < began.timestamp()
     calm = longest(stack, began - timedelta(seconds=4), began)
@@ -247,7 +250,7 @@ def test_a_migration_of_a_big_table_stops_nobody(stack: Stack, host: Host, desk:
         done = host.deploy("rollback")
     assert done.returncode == 0, done.stdout + done.stderr
     judge("R4", "old release on the new schema", desk, found, done)
-    assert found.seen[-1][2] == "0.3.0"
+    assert found.seen[-1][2] == release_before
     assert not found.ledger.refused
 
 
