@@ -78,7 +78,7 @@ setup-deploy: setup-dev ## Install what `make check-deploy` needs into .venv-dep
 
 .PHONY: check-deploy
 check-deploy: setup-deploy ## Check k8s/, terraform/ and .github/: schemas, policies, and that they agree with the service
-	@$(BIN)/python -m pytest -p tests.ci -n 2 tests/deployment $(ARGS)
+	@$(BIN)/python -m pytest -p tests.ci -n 2 --dist loadfile tests/deployment $(ARGS)
 
 .PHONY: k8s-render
 k8s-render: setup-deploy ## Write build/k8s/OVERLAY.yaml; OVERLAY=production DIGEST=sha256:…

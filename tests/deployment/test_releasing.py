@@ -84,7 +84,7 @@ def test_a_good_canary_gets_its_share_and_then_becomes_the_release(operator: Ope
     assert done.returncode == 0, done.stdout + done.stderr
     assert (operator.image("api"), operator.image("api-canary")) == (DIGEST, NEXT)
     assert operator.cluster.weights[-1] == {"api": 90, "api-canary": 10}
-    assert operator.cluster.asked > 2, "it watched"
+    assert operator.cluster.asked >= 2, "before, and while it watched"
     done = operator.does("release", NEXT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert operator.image("api") == NEXT
