@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "restore": ("app.commands.restore:app", "Bring the database back from a backup, to any moment."),
     "desk-list": ("app.commands.desk_list:app", "Write what a desk needs for a day on paper."),
     "erasure": ("app.commands.erasure:app", "Keep erased accounts erased, after a restore."),
+    "deploy": ("app.commands.deploy:app", "Bring a release to a host with Docker Compose, and take it back."),
     "openapi": ("app.commands.openapi:app", "Write the API's OpenAPI document."),
     "config": ("app.commands.config:app", "Show every setting, its value and where it came from."),
     "doctor": ("app.commands.doctor:app", "Check what the service stands on, and say how to mend what is wrong."),

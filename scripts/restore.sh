@@ -11,19 +11,22 @@ if ! { [ -f .env ] && command -v docker >/dev/null; }; then
   exec "$library" restore "$@"
 fi
 
+mapfile -t using < <(docker compose ps --services --status running |
+  grep -xE 'nginx|api|api-green|scheduler|backup|pgbouncer|replica|db')
+
 again() {
   echo "Starting again what was stopped …"
-  docker compose up -d
+  docker compose start "${using[@]}"
 }
 
-docker compose stop nginx api scheduler backup pgbouncer replica db
+docker compose stop "${using[@]}"
 # Whatever happens to the restore, nothing was touched until it says so: the library goes on.
 trap again EXIT
 docker compose run --rm --no-deps restore "$@"
-trap - EXIT
-docker compose up -d --wait db
+docker compose up -d --wait --no-recreate --no-deps db
 docker compose run --rm --no-deps --entrypoint find replica /var/lib/postgresql/data -mindepth 1 -delete
 docker compose exec -T db psql -qX -U postgres -c "SELECT pg_create_physical_replication_slot('replica')
   WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'replica')"
+trap - EXIT
 again
 docker compose exec -T backup library backup run --full

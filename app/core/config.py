@@ -60,6 +60,7 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl | None = None
     database_replica_url: ReplicaUrl | None = None
+    database_connections: int = Field(48, ge=3, le=10_000)
 
     secret_key: SecretStr | None = None
     secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -115,6 +116,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=256)
+    workers_per_core: float = Field(1, gt=0, le=16)
+    max_requests: int = Field(0, ge=0)
+    max_requests_jitter: int = Field(0, ge=0)
+    timeout: int = Field(30, ge=2, le=600)
     keepalive: int = Field(75, ge=1, le=600)
     graceful_timeout: int = Field(30, ge=1, le=600)
     shutdown_delay: int = Field(0, ge=0, le=300)

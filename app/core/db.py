@@ -41,10 +41,9 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
 from app.core.engines import (
-    DRIVER_CONNECTIONS,
-    POSTGRES_CONNECTIONS,
     SQLITE_READERS,
     Postgres,
+    connections_of,
     database_url,
     refuse_writes,
     sqlite_engine,
@@ -183,16 +182,17 @@ class Database:
             self._driver = SqliteDriver(self._reader)
             self.connections_limit = 1 + SQLITE_READERS
         else:
-            primary = Postgres(url)
-            self.url = primary.url
-            self._writer = self._reader = primary.engine()
-            self._driver = PostgresDriver(primary, self._reader.dialect)
-            self.connections_limit = POSTGRES_CONNECTIONS + DRIVER_CONNECTIONS
+            self.connections_limit = connections_of(settings)
+            self.primary = Postgres(url, connections=self.connections_limit)
+            self.url = self.primary.url
+            self._writer = self._reader = self.primary.engine()
+            self._driver = PostgresDriver(self.primary, self._reader.dialect)
         self._changes_here: Counter[str] = Counter()
         self.generations = Generations(self.generation, self._changes_here)
         engines = {self._writer, self._reader}
         if settings.database_replica_url:
-            copy = Postgres(make_url(settings.database_replica_url.get_secret_value()), answer_seconds=ANSWER_SECONDS)
+            copied = make_url(settings.database_replica_url.get_secret_value())
+            copy = Postgres(copied, connections=self.connections_limit, answer_seconds=ANSWER_SECONDS)
             self._replica = Replica(copy, self.generations, numbers=select(Generation.name, Generation.number))
             engines.add(self._replica.engine)
             self.connections_limit *= 2

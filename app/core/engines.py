@@ -1,24 +1,30 @@
 """Engines: how connections to PostgreSQL and SQLite are made, and what each of them is told at its start."""
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import event, make_url
+from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from app.core.config import Settings
+from app.core.errors import Conflict
 
 POOL_TIMEOUT_SECONDS: Final = 2
 CONNECT_TIMEOUT_SECONDS: Final = 3
 SQLITE_BUSY_TIMEOUT_MS: Final = 5_000
 SQLITE_READERS: Final = 4
-POSTGRES_CONNECTIONS: Final = 8
-DRIVER_CONNECTIONS: Final = 4
+MIGRATION_LOCK: Final = text("SELECT pg_try_advisory_lock(7301550612)")
+MIGRATION_PAUSE_SECONDS: Final = 0.2
+MIN_CONNECTIONS: Final = 3
+MAX_CONNECTIONS: Final = 12
 TLS_FILES: Final = frozenset({"sslrootcert", "sslcert", "sslkey"})
 POSTGRES_LIMITS: Final = {
     "statement_timeout": "2000",
@@ -27,6 +33,24 @@ POSTGRES_LIMITS: Final = {
     "timezone": "UTC",
     "jit": "off",
 }
+
+# Of the session that migrates. Each statement may take its time, and so may a busy machine between two; a table in use
+# is waited for so long only that nobody notices who waits behind the migration.
+FOR_MIGRATIONS: Final = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "lock_timeout": "200",
+}
+
+
+class NoDirectConnection(Conflict):
+    code, detail = (
+        "no_direct_connection",
+        (
+            "Migrations hold a lock and limits of their session, which PgBouncer can't keep for them. Give them the"
+            " server's own address in DATABASE_URL, without ?pgbouncer=true."
+        ),
+    )
 
 
 def database_url(settings: Settings) -> URL:
@@ -37,6 +61,11 @@ def database_url(settings: Settings) -> URL:
     return url.set(drivername="sqlite+aiosqlite") if url.get_backend_name() == "sqlite" else url
 
 
+def connections_of(settings: Settings) -> int:
+    """How many connections one worker may hold: its part of DATABASE_CONNECTIONS, and no more than it has use for."""
+    return max(MIN_CONNECTIONS, min(MAX_CONNECTIONS, settings.database_connections // settings.web_concurrency))
+
+
 class Postgres:
     """How one PostgreSQL server is connected to, by SQLAlchemy's engine or by the driver alone.
 
@@ -45,7 +74,10 @@ class Postgres:
     where the server's own limit (POSTGRES_LIMITS) is not enough.
     """
 
-    def __init__(self, url: URL, *, answer_seconds: float | None = None, name: str = "library") -> None:
+    def __init__(
+        self, url: URL, *, connections: int, answer_seconds: float | None = None, name: str = "library"
+    ) -> None:
+        self._connections, self._driver_connections = connections, connections // 3
         query = dict(url.query)
         through_pgbouncer = query.pop("pgbouncer", "false") == "true"
         self._arguments: dict[str, Any] = {
@@ -71,7 +103,7 @@ class Postgres:
         own = {"prepared_statement_cache_size": 0} if self._through_pgbouncer else {}
         return create_async_engine(
             self.url,
-            pool_size=POSTGRES_CONNECTIONS,
+            pool_size=self._connections - self._driver_connections,
             max_overflow=0,
             pool_timeout=pool_seconds,
             pool_pre_ping=True,
@@ -79,11 +111,35 @@ class Postgres:
             connect_args=self._arguments | own,
         )
 
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for migrations, in no transaction, which one process at a time gets; the others wait for it.
+
+        Raises:
+            NoDirectConnection: the lock and the limits belong to a session, and PgBouncer gives none.
+        """
+        if self._through_pgbouncer:
+            raise NoDirectConnection
+        limits = {"server_settings": self._arguments["server_settings"] | FOR_MIGRATIONS}
+        engine = create_async_engine(
+            self.url, poolclass=NullPool, hide_parameters=True, connect_args=self._arguments | limits
+        )
+        try:
+            async with engine.connect() as connection:
+                # Who waits inside a statement holds a snapshot, for which CREATE INDEX CONCURRENTLY waits.
+                while not await connection.scalar(MIGRATION_LOCK):
+                    await connection.rollback()
+                    await asyncio.sleep(MIGRATION_PAUSE_SECONDS)
+                await connection.rollback()  # it is the session's, and stays
+                yield connection
+        finally:
+            await engine.dispose()
+
     def pool(self) -> asyncpg.Pool:
         """Connections without SQLAlchemy, opened as they are needed."""
         given = PGDialect_asyncpg().create_connect_args(self.url)[1]  # type: ignore[no-untyped-call]  # theirs has no types
         return asyncpg.create_pool(
-            **given, **self._arguments, min_size=0, max_size=DRIVER_CONNECTIONS, reset=_leave_as_it_is
+            **given, **self._arguments, min_size=0, max_size=self._driver_connections, reset=_leave_as_it_is
         )
 
 

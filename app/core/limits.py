@@ -8,7 +8,7 @@ one per process, and never open.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from redis.asyncio import Redis
@@ -45,10 +45,10 @@ class Limit:
     name: str
     amount: int
     seconds: int
+    interval: float = field(init=False)
 
-    @property
-    def interval(self) -> float:
-        return self.seconds / self.amount
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", self.seconds / self.amount)
 
     @property
     def policy(self) -> str:
@@ -56,7 +56,7 @@ class Limit:
         return f'"{self.name}";q={self.amount};w={self.seconds}'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """Whether a request fits, and how full its bucket is: in seconds until it is empty."""
 

@@ -94,8 +94,7 @@ class _Link(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is one, but isn't derived from it
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed(data)
