@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets")
+LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets", "requirements-bench")
 INSTALLED: Final = ("requirements", "requirements-dev")
 ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 
@@ -49,7 +49,7 @@ def _problems(name: str) -> Iterator[str]:
             yield f"{name}.txt pins {requirement.name} {pinned.version}, but {name}.in asks for {requirement}"
     if name in INSTALLED:
         yield from _differences(name, wanted, pins)
-    if name == "requirements-dev":
+    if name in {"requirements-dev", "requirements-bench"}:
         runtime = _pins((ROOT / "requirements.txt").read_text())
         yield from (f"{name}.txt and requirements.txt differ in {n}" for n, p in runtime.items() if pins.get(n) != p)
 

@@ -14,7 +14,10 @@ from scripts import assets
 from tests.house.source import ROOT, tracked_files
 
 LIST = "dependencies.toml"
-LOCKS = {"runtime": "requirements.txt", "tools": "requirements-dev.txt", "assets": "requirements-assets.txt"}
+LOCKS = {
+    "runtime": "requirements.txt", "tools": "requirements-dev.txt", "assets": "requirements-assets.txt",
+    "peers": "requirements-bench.txt",
+}  # fmt: skip
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==", re.MULTILINE)
 # A licence that asks more than to be named must be looked at: does it fit how we use the package?
 PERMISSIVE = {
@@ -74,6 +77,7 @@ def listed() -> dict[str, dict[str, str]]:
 def locked() -> dict[str, set[str]]:
     found = {part: set(PINNED.findall((ROOT / lock).read_text())) for part, lock in LOCKS.items()}
     found["tools"] -= found["runtime"]
+    found["peers"] -= found["runtime"] | found["tools"]
     return found
 
 
