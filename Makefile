@@ -6,7 +6,7 @@ SHELL := bash
 
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILED := requirements requirements-dev requirements-assets requirements-bench
+COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-deploy requirements-stack requirements-bench
 ARGS ?=
 
 .PHONY: help
@@ -19,10 +19,10 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack $(ARGS)  # they wait more than they work
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
 
 .PHONY: stack-test
-stack-test: setup-stack setup-dev ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
+stack-test: setup-stack ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
 
 .PHONY: bench
@@ -69,12 +69,47 @@ setup-bench: setup-tests ## Install what `make bench` needs besides (root or sud
 	@scripts/setup.sh bench
 
 .PHONY: setup-stack
-setup-stack: ## Install what `make stack-test` needs besides (root or sudo)
+setup-stack: setup-dev ## Install what `make stack-test` needs besides (root or sudo)
 	@scripts/setup-servers.sh --stack
+	@$(BIN)/python -m scripts.stack_tools
+
+.PHONY: setup-deploy
+setup-deploy: setup-dev ## Install what `make check-deploy` needs into .venv-deploy and .make/deploy
+	@scripts/setup-deploy.sh
+
+.PHONY: check-deploy
+check-deploy: setup-deploy ## Check k8s/, terraform/ and .github/: schemas, policies, and that they agree with the service
+	@$(BIN)/python -m pytest -p tests.ci -n 2 --dist loadfile tests/deployment $(ARGS)
+
+.PHONY: k8s-render
+k8s-render: setup-deploy ## Write build/k8s/OVERLAY.yaml; OVERLAY=production DIGEST=sha256:…
+	@$(BIN)/python -m scripts.k8s_render "$(or $(OVERLAY),production)" "$(DIGEST)"
 
 .PHONY: image
 image: ## Build the image with docker, podman or buildah; TAG=… BASE=…
 	@scripts/image.sh $(or $(TAG),localhost/library:latest) $(BASE)
+
+.PHONY: publish
+publish: ## Push the image and write its digest into build/digest; TAG=… REGISTRY_USER=… REGISTRY_TOKEN=…
+	@scripts/publish.sh $(or $(TAG),localhost/library:latest)
+
+.PHONY: k8s-deploy
+k8s-deploy: setup-deploy ## Release on Kubernetes; STEP=canary|blue-green|release|back DIGEST=sha256:… (scripts/k8s-deploy.sh)
+	@scripts/k8s-deploy.sh $(STEP) $(if $(filter back,$(STEP)),,$(DIGEST))
+
+.PHONY: smoke
+smoke: ## Ask a running service what a reader would ask first; URL=https://…
+	@scripts/smoke.sh $(or $(URL),http://localhost:8000)
+
+.PHONY: notify
+notify: ## Tell the team's channel; TEXT=… WEBHOOK_URL=…
+	@python3 -c 'import json, sys; print(json.dumps({"text": sys.argv[1]}))' "$(TEXT)" | curl --fail --silent --show-error --json @- "$$WEBHOOK_URL"
+
+.PHONY: outdated
+outdated: ## Write what `make lock UPGRADE=1` changed into build/outdated.diff
+	@mkdir -p build
+	@git diff --unified=0 -- '*.txt' | grep '^[-+][a-z].*==' >build/outdated.diff || true
+	@cat build/outdated.diff
 
 .PHONY: env
 env: ## Write .env, env/library.env and secrets/ for Compose; ENVIRONMENT=production PUBLIC_URL=https://…
@@ -92,9 +127,14 @@ screenshots: setup-tests assets ## Take the pictures of the main pages into docs
 dashboard-pictures: setup-tests assets ## Draw dashboards from a live run of the monitoring into docs/images
 	@PICTURES=docs/images $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/monitoring
 
+.PHONY: autoscaling-picture
+autoscaling-picture: setup-dev ## Draw what the autoscaler makes of a day into docs/images
+	@$(BIN)/python scripts/autoscaling.py
+
 .PHONY: lock
 lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1 takes the newest releases
 	@for name in $(COMPILED); do $(LOCK) $(if $(UPGRADE),--upgrade) $$name.in -o $$name.txt || exit; done
+	@$(LOCK) --no-deps $(if $(UPGRADE),--upgrade) requirements-provider.in -o requirements-provider.txt
 
 .PHONY: sbom
 sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
@@ -103,5 +143,5 @@ sbom: setup-dev ## Write the inventory of all that the service is made of (Cyclo
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays
-	@rm -rf .venv .venv-bench .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
+	@rm -rf .venv .venv-bench .venv-deploy .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
 	@find app alembic scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

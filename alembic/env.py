@@ -3,7 +3,7 @@
 from typing import Any
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from app.audit import models as audit
 from app.auth import models as auth
@@ -42,7 +42,6 @@ FEATURES = (
     uploads,
     users,
 )
-MIGRATION_LOCK = 7_301_550_612
 FULL_TEXT = ("book_terms", "ix_book_terms")
 
 
@@ -60,18 +59,10 @@ def run(connection: Connection) -> None:
         compare_type=True,
         user_module_prefix="",
         render_as_batch=not is_postgres,
-        transaction_per_migration=False,
+        # What one migration locked is free again before the next begins, and one that fails undoes itself alone.
+        transaction_per_migration=is_postgres,
     )
     with context.begin_transaction():
-        if is_postgres:
-            # One migration at a time; a migration waits at most this long for a table that is in use, rather than
-            # make every reader behind it wait.
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            # A machine that is busy may take long between two statements.
-            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-            connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
         context.run_migrations()
 
 

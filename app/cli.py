@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "job": ("app.commands.job:app", "Run a job now, or see when each last ran and runs next."),
     "scheduler": ("app.commands.scheduler:app", "Run jobs when they are due, in a process of its own."),
     "erasure": ("app.commands.erasure:app", "Keep erased accounts erased, after a restore."),
+    "deploy": ("app.commands.deploy:app", "Bring a release to a host with Docker Compose, and take it back."),
     "openapi": ("app.commands.openapi:app", "Write the API's OpenAPI document."),
     "config": ("app.commands.config:app", "Show every setting, its value and where it came from."),
     "doctor": ("app.commands.doctor:app", "Check what the service stands on, and say how to mend what is wrong."),

@@ -14,6 +14,7 @@ from app.api import docs, violations
 from app.api.errors import install_error_handlers
 from app.api.limiter import RequestLimiter
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
+from app.api.shelves import Shelves
 from app.api.stream import LookOut
 from app.api.v1.endpoints import (
     account,
@@ -87,6 +88,7 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
         limiter=RequestLimiter(settings, api.state.limits),
         tracing=api.state.tracing,
         cache=api.state.cache,
+        shortcut=Shelves(settings, api.state.database),
         error_page=error_pages.shell_page(settings),
     )
 

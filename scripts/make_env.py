@@ -45,6 +45,7 @@ def main() -> None:
         written += [
             f"secrets/{name}" for name, text in _secrets().items() if _write(given.folder / "secrets" / name, text)
         ]
+    written += _added(given.folder / "secrets")
     written += _certificates(given.folder / "secrets" / "tls", host)
     print("\n".join(f"wrote {name}" for name in written) or "Everything was there already; nothing was changed.")
 
@@ -82,6 +83,13 @@ def _secrets() -> dict[str, str]:
         # Last: it says that all were written.
         "secret_key": secrets.token_urlsafe(48),
     }
+
+
+def _added(folder: Path) -> list[str]:
+    """What later releases need besides; made of what is there already."""
+    password = (folder / "db_app_password").read_text(encoding="utf-8")
+    url = f"postgresql://library_app:{password}@replica:5432/library"
+    return ["secrets/database_replica_url"] if _write(folder / "database_replica_url", url) else []
 
 
 def _certificates(folder: Path, host: str) -> list[str]:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+import psutil
+
 POSTGRES_USER = "postgres"
 START_TIMEOUT_SECONDS = 30
 MEMORY_NEEDED_BYTES = 4 * 2**30
@@ -48,12 +50,25 @@ class Postgres:
         if is_new:
             _run([*self._initdb, "-E", "UTF8", "--locale=C.UTF-8"])
 
-    def start(self, *, durable: bool = True) -> None:
+    def start(self, *, durable: bool = True, extra: str = "") -> None:
         options = (
             f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories={self.folder}"
-            f" -c max_connections=200 -c shared_buffers=128MB -c fsync={'on' if durable else 'off'}"
+            f" -c max_connections=200 -c shared_buffers=128MB -c fsync={'on' if durable else 'off'} {extra}"
         )
         _run([*self._control, "-l", str(self.folder / "log"), "-o", options, "start"])
+
+    def follow(self, primary: "Postgres") -> None:
+        """Become a copy of another cluster, and follow it from then on; to be called before `start`."""
+        shutil.rmtree(self.folder / "data")
+        source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", POSTGRES_USER]
+        copy = ["pg_basebackup", *source, "-D", str(self.folder / "data"), "-R", "-X", "stream", "-c", "fast"]
+        _run([*self._as_user, str(postgres_binaries() / copy[0]), *copy[1:]])
+
+    def hang(self, *, hanging: bool) -> None:
+        """Stop answering without closing anything, or go on."""
+        server = psutil.Process(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]))
+        for process in (server, *server.children()):
+            process.send_signal(signal.SIGSTOP if hanging else signal.SIGCONT)
 
     def stop(self, mode: str = "immediate") -> None:
         """`immediate` is a crash: nothing is flushed, recovery runs at the next start."""

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 
 from app.auth.service import Identity, sessions
-from app.core.config import LOOPBACK, Settings
+from app.core.addresses import LOOPBACK
+from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import Forbidden
 

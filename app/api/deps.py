@@ -1,9 +1,10 @@
 """What endpoints depend on: a session that commits before the answer leaves, the clock, who asks, If-Match."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from functools import partial
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.security import OAuth2PasswordBearer
@@ -13,6 +14,7 @@ from app.api.cookies import identify_page
 from app.api.idempotency import claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
+from app.books.models import CATALOGUE
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import Forbidden, PreconditionRequired, Unauthorized
@@ -23,6 +25,7 @@ from app.core.security import TokenSigner
 from app.core.storage import Storage
 from app.core.versioning import IfMatch
 
+T = TypeVar("T")
 SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 CONFIRMED_FOR: Final = timedelta(minutes=15)
 MAX_DEVICE_CHARACTERS: Final = 200
@@ -150,6 +153,22 @@ async def _writing(request: Request, who: Who, now: Now) -> AsyncIterator[AsyncS
 # 38 of 300 reads through a cache were stale, and a commit that failed still said 200 (measured).
 Writing = Annotated[AsyncSession, Depends(_writing, scope="function")]
 Reading = Annotated[AsyncSession, Depends(_reading, scope="function")]
+
+
+class Read(Protocol):
+    """Runs `work` with a session that only reads."""
+
+    async def __call__(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T: ...
+
+
+async def _catalogue(request: Request, who: Who) -> Read:
+    database: Database = request.app.state.database
+    return partial(database.read, kind=CATALOGUE if who is None else None)
+
+
+# What reads books and nothing that moves (copies, queues): for strangers from a replica, where there is one that has
+# all of it; whoever is signed in finds his own changes at once.
+Catalogue = Annotated[Read, Depends(_catalogue)]
 
 
 async def known(who: Who) -> Identity:

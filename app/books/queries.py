@@ -2,22 +2,22 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import NoneType
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, exists, func, null, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
-from app.books import identifiers, search
+from app.books import identifiers, paging
 from app.books.models import AccessPoint, Book
+from app.books.paging import Page, Row
 from app.books.schemas import BookQuery, Facet
 from app.books.search import asking, finding, index, spelling
 from app.books.search.asking import Query
 from app.books.search.finding import Conditions
 from app.core.errors import BadRequest
-from app.core.pagination import Cursor, decode_cursor, question_of
+from app.core.pagination import Cursor, decode_cursor
 
 MAX_SUGGESTIONS = 10
 MAX_FACETS = 20
@@ -29,36 +29,8 @@ class NothingToSearch(BadRequest):
     code, detail = "nothing_to_search", "The query holds no word or number to search by."
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What a page needs of a book: the stored document and the two members that stand outside it."""
-
-    id: int
-    version: int
-    document: str
-
-    def json(self, **extra: str) -> str:
-        """The book's public JSON; `extra` members are given as JSON texts."""
-        members = "".join(f',"{name}":{value}' for name, value in extra.items())
-        return f'{{"id":{self.id},"version":{self.version},{self.document[1:-1]}{members}}}'
-
-
 async def find(session: AsyncSession, book_id: int) -> Book | None:
     return await session.get(Book, book_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page, the cursor of the next, the query that was answered instead, why there is no further page.
-
-    `ranked` holds the ids of all that was found, the best first, where the order is by relevance.
-    """
-
-    rows: list[Row]
-    next: str | None
-    corrected: str | None = None
-    hint: str | None = None
-    ranked: list[int] | None = None
 
 
 async def page(session: AsyncSession, query: BookQuery, *, where: Conditions = ()) -> Page:
@@ -71,7 +43,7 @@ async def page(session: AsyncSession, query: BookQuery, *, where: Conditions = (
         NothingToSearch: `q` has no word in it.
     """
     asked = _asked(query)
-    conditions = [*_conditions(query), *where]
+    conditions = [*paging.conditions(query), *where]
     if asked is not None and query.sort in {None, "relevance"}:
         return await _by_relevance(session, query, asked, conditions)
     instead = None
@@ -88,7 +60,7 @@ async def found_ids(session: AsyncSession, query: BookQuery, *, where: Condition
         NothingToSearch.
     """
     asked = _asked(query)
-    conditions = [*_conditions(query), *where]
+    conditions = [*paging.conditions(query), *where]
     if asked is None:
         newest = select(Book.id).where(*conditions).order_by(Book.id.desc()).limit(finding.MAX_RESULTS)
         return list(await session.scalars(newest))
@@ -133,7 +105,7 @@ async def _ranked(
 
 
 async def _by_relevance(session: AsyncSession, query: BookQuery, asked: Query, conditions: Conditions) -> Page:
-    question = _question(query)
+    question = paging.question(query)
     cursor = decode_cursor(query.cursor, question, key=int)
     best, instead = await _ranked(session, asked, conditions)
     corrected = instead.text if instead else None
@@ -156,21 +128,15 @@ def _descending(ranked: tuple[int, int]) -> tuple[int, int]:
 
 async def _by_order(session: AsyncSession, query: BookQuery, asked: Query | None, conditions: Conditions) -> Page:
     """By title, newness or popularity, without end."""
-    question = _question(query)
-    column, key_type = _ORDERS.get(query.sort or "newest", (None, NoneType))
+    question = paging.question(query)
+    _, key_type = paging.ORDERS.get(query.sort or "newest", (None, NoneType))
     cursor = decode_cursor(query.cursor, question, key=key_type)
-    key = null().label("key") if column is None else column.label("key")
-    statement = select(Book.id, Book.version, Book.document, key).where(*conditions)
+    statement = paging.rows_in(query.sort).where(*conditions)
     if asked is not None:
         statement = statement.join(index.table_of(session), index.book_id(session) == Book.id)
         statement = statement.where(index.holds(session, asked, exactly=False))
-    statement = _ordered(statement, query.sort, cursor).limit(query.limit + 1)
-    found = (await session.execute(statement)).all()
-    rows = [Row(row.id, row.version, row.document) for row in found[: query.limit]]
-    if len(found) <= query.limit:
-        return Page(rows, None)
-    last = found[query.limit - 1]
-    return Page(rows, Cursor(last.key, last.id).encode(question))
+    statement = paging.ordered(statement, query.sort, cursor).limit(query.limit + 1)
+    return paging.page_of((await session.execute(statement)).all(), query.limit, question)
 
 
 async def titles(session: AsyncSession, book_ids: Collection[int]) -> dict[int, str]:
@@ -231,43 +197,6 @@ def _asked(query: BookQuery) -> Query | None:
     return (asking.number(isbn) if isbn else asked).in_language(query.language)
 
 
-def _question(query: BookQuery) -> str:
-    return question_of(query.model_dump(exclude={"cursor", "limit", "include"}))
-
-
-def _conditions(query: BookQuery) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [Book.deleted_at.is_(None), Book.suppressed.is_(bool(query.suppressed))]
-    filters = (
-        (("author", "name"), query.author),
-        (("subject", "topic"), query.subject),
-        (("language",), query.language),
-    )
-    conditions += [_has(kinds, search.key(value)) for kinds, value in filters if value is not None]
-    if query.year_from is not None:
-        conditions.append(Book.year >= query.year_from)
-    if query.year_to is not None:
-        conditions.append(Book.year <= query.year_to)
-    return conditions
-
-
-def _has(kinds: Sequence[str], value: str) -> ColumnElement[bool]:
-    return exists().where(AccessPoint.kind.in_(kinds), AccessPoint.key == value, AccessPoint.book_id == Book.id)
-
-
-def _ordered(statement: Select[Any], sort: str | None, cursor: Cursor | None) -> Select[Any]:
-    if sort == "title":
-        if cursor:
-            statement = statement.where(tuple_(Book.title_key, Book.id) > (cursor.key, cursor.id))
-        return statement.order_by(Book.title_key, Book.id)
-    if sort == "popularity":
-        if cursor:
-            statement = statement.where(tuple_(Book.popularity, Book.id) < (cursor.key, cursor.id))
-        return statement.order_by(Book.popularity.desc(), Book.id.desc())
-    if cursor:
-        statement = statement.where(Book.id < cursor.id)
-    return statement.order_by(Book.id.desc())
-
-
 async def after(session: AsyncSession, *, after_id: int, limit: int) -> Sequence[Book]:
     """The next books by id, locked, removed ones too."""
     statement = select(Book).where(Book.id > after_id).order_by(Book.id).limit(limit)
@@ -280,7 +209,3 @@ async def last_id(session: AsyncSession) -> int:
 
 
 _FACETS: Final = {"language": "language", "author": "author", "topic": "subject"}
-_ORDERS: Final[dict[str, tuple[InstrumentedAttribute[Any], type]]] = {
-    "title": (Book.title_key, str),
-    "popularity": (Book.popularity, int),
-}

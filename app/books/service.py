@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.books import identifiers, queries, search
+from app.books import identifiers, paging, queries, search
 from app.books.holding import BookGone as BookGone
 from app.books.holding import BookMerged as BookMerged
 from app.books.holding import BookNotFound as BookNotFound
@@ -148,7 +148,7 @@ def check_undo(deleted_at: datetime, now: datetime) -> None:
         raise UndoTooLate
 
 
-async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> queries.Row:
+async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> paging.Row:
     """One book as stored.
 
     Raises:
@@ -158,7 +158,7 @@ async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> 
     book = present(await queries.find(session, book_id))
     if book.suppressed and not with_suppressed:
         raise BookNotFound
-    return queries.Row(book.id, book.version, book.document)
+    return paging.Row(book.id, book.version, book.document)
 
 
 async def keep_sources(session: AsyncSession, *, records: Iterable[JsonObject], now: datetime) -> None:

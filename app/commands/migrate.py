@@ -38,9 +38,9 @@ def migrate(
 ) -> None:
     """Bring the database to the schema that this release needs.
 
-    Does nothing when it is there already. Of several that run at once one works and the others wait for it. All of
-    it is one transaction: if it fails, the database is as before. The release before this one can go on serving
-    meanwhile.
+    Does nothing when it is there already. Of several that run at once one works and the others wait for it. Each
+    migration is one transaction: one that fails undoes itself, and the next run goes on there. A table in use is waited
+    for a fifth of a second at a time, for two minutes. The release before this one can go on serving meanwhile.
 
     \b
     Examples:

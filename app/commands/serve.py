@@ -67,7 +67,7 @@ def serve(
         if settings.port == 0:
             _set("PORT", str(bound[0].getsockname()[1]))
             settings = load_settings()
-        _share_metrics(settings)
+        share_metrics(settings)
         # app.core.metrics, and with it the database, must not be imported before the metrics' folder stands.
         from app.commands import server  # noqa: PLC0415
 
@@ -80,7 +80,7 @@ def _set(name: str, value: str) -> None:
     os.environ.pop(f"{name}_FILE", None)
 
 
-def _share_metrics(settings: Settings) -> None:
+def share_metrics(settings: Settings) -> None:
     """Give several processes an empty folder for their metrics; a port of its own keeps two services apart."""
     if settings.prometheus_multiproc_dir is None and settings.web_concurrency == 1:
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)

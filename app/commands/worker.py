@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
 
+from app.commands.protocol import Protocol
 from app.commands.sockets import listen
 from app.core.config import Settings
 from app.core.logging import configure_logging, switch_level_on_signal
@@ -93,8 +95,11 @@ def run(
     *,
     is_supervised: bool = False,
     on_started: Callable[[], None],
+    **more: Any,
 ) -> None:
     """Answer requests on the sockets until a signal; `on_started` is called once requests are answered.
+
+    `more` is what another supervisor tells uvicorn besides.
 
     Raises:
         KeyboardInterrupt: it was SIGINT.
@@ -104,7 +109,7 @@ def run(
     draining = threading.Event()
     application = create_app(settings, is_draining=draining.is_set)
     server = Server(
-        config(settings, application),
+        config(settings, application, **more),
         draining=draining,
         delay_seconds=settings.shutdown_delay,
         is_supervised=is_supervised,
@@ -116,21 +121,20 @@ def run(
         raise KeyboardInterrupt
 
 
-def config(settings: Settings, application: object, *, is_reloading: bool = False) -> uvicorn.Config:
+def config(settings: Settings, application: object, **more: Any) -> uvicorn.Config:
     """What uvicorn is told: our settings, and nothing of its own logs, access lines or server header."""
     return uvicorn.Config(
         application,  # type: ignore[arg-type]  # ours is typed by protocol, uvicorn's by asgiref
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
-        reload=is_reloading,
         log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=True,
-        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        proxy_headers=False,  # the shell judges whom to believe (app/core/proxies.py)
         timeout_keep_alive=settings.keepalive,
         timeout_graceful_shutdown=settings.graceful_timeout,
+        **more,
     )

@@ -1,8 +1,7 @@
 """The response cache: anonymous answers about catalogue data as ready bytes, true as long as their generation is.
 
-A process reads a generation's number again when it is 0.4 s old, and at once after a change of its own. What
-was read from the database after a number is at least as new as that number says, so an answer kept under it can be
-too new (and is dropped early), never too old.
+What was read from the database after a generation's number is at least as new as that number says, so an answer kept
+under it can be too new (and is dropped early), never too old.
 """
 
 import asyncio
@@ -13,22 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from app.core import metrics
 from app.core.coding import best_coding, encoded
 from app.core.config import Settings
 from app.core.db import Database
-from app.core.exchange import Exchange, Headers, Message, Scope, Send, completed
-from app.core.tasks import end
-
-log = structlog.get_logger()
+from app.core.exchange import Exchange, Headers, Message, Ready, Scope, Send
+from app.core.shared_store import SharedStore
 
 SHARED: Final = b"no-cache"
 """The Cache-Control by which an endpoint says that its answer is the same for everybody."""
 VARY: Final = (b"vary", b"Accept-Encoding, Authorization, Cookie")
-REREAD_SECONDS: Final = 0.4
-TRUSTED_SECONDS: Final = 0.9
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MIN_CODED_BYTES: Final = 512
@@ -38,12 +31,11 @@ Load = Callable[[Scope, Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The answer in one coding, with all headers but those of the single request."""
+    """The answer in one coding, and the one for whoever has it already."""
 
     tag: bytes
-    headers: Headers
-    not_modified: Headers
-    body: bytes
+    whole: Ready
+    not_modified: Ready
 
 
 class Kept:
@@ -61,10 +53,10 @@ class Kept:
     def variant(self, accepted: bytes) -> Variant:
         """The one for what the client accepts; worked out once."""
         identity = self._variants[b""]
-        coding = best_coding(accepted) if len(identity.body) >= MIN_CODED_BYTES else b""
+        coding = best_coding(accepted) if len(identity.whole.body) >= MIN_CODED_BYTES else b""
         found = self._variants.get(coding)
         if found is None:
-            found = self._variants[coding] = self._variant(coding, encoded(identity.body, coding))
+            found = self._variants[coding] = self._variant(coding, encoded(identity.whole.body, coding))
         return found
 
     def held(self, asked: bytes) -> Variant | None:
@@ -81,16 +73,7 @@ class Kept:
         if coding:
             whole.append((b"content-encoding", coding))
         kept_on_304 = [item for item in self._headers if item[0] in {b"cache-control", b"link"}]
-        return Variant(tag, completed(whole), completed([*kept_on_304, *told]), body)
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A generation's number, when it was read, and how many changes this process had made by then."""
-
-    number: int
-    read_at: float
-    changes_here: int
+        return Variant(tag, Ready(200, whole, body), Ready(304, [*kept_on_304, *told], b""))
 
 
 class ResponseCache:
@@ -110,14 +93,14 @@ class ResponseCache:
     ) -> None:
         self._kinds = dict(kinds) if settings.cache_enabled else {}
         self._lifetime = settings.cache_default_timeout
-        self._database = database
+        self._generations = database.generations
         self._on_hit = on_hit
         self._clock = clock
         self._kept: OrderedDict[bytes, Kept] = OrderedDict()
         self._bytes = 0
-        self._known: dict[str, Known] = {}
-        self._rereads: dict[str, asyncio.Task[None]] = {}
+        self._newest: dict[str, int] = {}
         self._flights: dict[bytes, asyncio.Future[Kept | None]] = {}
+        self._shared = SharedStore(settings) if settings.redis_url and settings.cache_enabled else None
 
     async def answer(self, exchange: Exchange, load: Load) -> bool:
         """Answer from what is kept, or from what `load` makes the application say; False: it is none of ours.
@@ -128,9 +111,13 @@ class ResponseCache:
         kind = self._kind(exchange)
         if kind is None:
             return False
-        number = await self._number(kind)
+        number = await self._generations.number(kind)
         if number is None:
             return False
+        if self._newest.get(kind) != number:
+            self._newest[kind] = number
+            self._kept.clear()
+            self._bytes = 0
         key = b"%b?%b" % (scope["path"].encode(), scope["query_string"])
         kept = self._fresh(key, number)
         if kept is None and (flight := self._flights.get(key)):
@@ -142,12 +129,12 @@ class ResponseCache:
             self._on_hit(scope)
             await self._send(exchange, kept)
             return True
-        metrics.cache_misses_total.inc()
         await self._load(exchange, load, key, number)
         return True
 
     async def close(self) -> None:
-        await end(*self._rereads.values())
+        if self._shared:
+            await self._shared.close()
 
     def _kind(self, exchange: Exchange) -> str | None:
         """What the answer would be kept under; None for whatever has credentials or is no catalogue data."""
@@ -155,39 +142,6 @@ class ResponseCache:
         if scope["method"] != "GET" or b"authorization" in given or b"cookie" in given:
             return None
         return next((kind for pattern, kind in self._kinds.items() if pattern.fullmatch(scope["path"])), None)
-
-    async def _number(self, kind: str) -> int | None:
-        """The generation's number, read less than a second ago; None if the database doesn't tell it."""
-        known = self._known.get(kind)
-        age = self._age(kind, known)
-        if age > REREAD_SECONDS:
-            reread = self._rereads.get(kind)
-            if reread is None or reread.done():
-                reread = self._rereads[kind] = asyncio.create_task(self._reread(kind))
-            if age > TRUSTED_SECONDS:
-                await asyncio.shield(reread)
-                known = self._known.get(kind)
-                if self._age(kind, known) > TRUSTED_SECONDS:
-                    return None
-        return known.number if known else None
-
-    def _age(self, kind: str, known: Known | None) -> float:
-        if known is None or known.changes_here != self._database.changes_here[kind]:
-            return float("inf")
-        return self._clock() - known.read_at
-
-    async def _reread(self, kind: str) -> None:
-        now, changes_here = self._clock(), self._database.changes_here[kind]
-        try:
-            number = await self._database.generation(kind)
-        except Exception as error:  # noqa: BLE001  # a database that is away: the application says so
-            log.warning("cache_blind", reason=type(error).__name__)
-            return
-        known = self._known.get(kind)
-        if known is not None and known.number != number:
-            self._kept.clear()
-            self._bytes = 0
-        self._known[kind] = Known(number, now, changes_here)
 
     def _fresh(self, key: bytes, number: int) -> Kept | None:
         kept = self._kept.get(key)
@@ -205,19 +159,39 @@ class ResponseCache:
                 del self._flights[key]
                 flight.set_result(kept)
 
+        shared_key = b"%d:%b" % (number, key)
         try:
-            recorded = Recorder(exchange.send, on_pass=land)
-            # A copy: whoever has the answer already is told so from what is kept.
-            unconditional = [item for item in exchange.scope["headers"] if item[0] != b"if-none-match"]
-            await load({**exchange.scope, "headers": unconditional}, recorded.send)
-            if recorded.headers is not None:
-                expires_at = self._clock() + self._lifetime
-                kept = Kept(number, expires_at, recorded.headers, bytes(recorded.body))
+            answer = await self._found(shared_key)
+            if answer is not None:
+                metrics.cache_hits_total.inc()
+                self._on_hit(exchange.scope)
+            else:
+                metrics.cache_misses_total.inc()
+                answer = await self._worked_out(exchange, load, land)
+                if answer is not None and self._shared:
+                    self._shared.put(shared_key, packed(*answer), seconds=self._lifetime)
+            if answer is not None:
+                kept = Kept(number, self._clock() + self._lifetime, *answer)
                 self._keep(key, kept)
         finally:
             land()
         if kept is not None:
             await self._send(exchange, kept)
+
+    async def _found(self, shared_key: bytes) -> tuple[Headers, bytes] | None:
+        """The answer that another process worked out."""
+        found = await self._shared.get(shared_key) if self._shared else None
+        return unpacked(found) if found else None
+
+    async def _worked_out(
+        self, exchange: Exchange, load: Load, on_pass: Callable[[], None]
+    ) -> tuple[Headers, bytes] | None:
+        """The application's answer, if it may be kept; any other has been passed on."""
+        recorded = Recorder(exchange.send, on_pass=on_pass)
+        # A copy: whoever has the answer already is told so from what is kept.
+        unconditional = [item for item in exchange.scope["headers"] if item[0] != b"if-none-match"]
+        await load({**exchange.scope, "headers": unconditional}, recorded.send)
+        return None if recorded.headers is None else (recorded.headers, bytes(recorded.body))
 
     def _keep(self, key: bytes, kept: Kept) -> None:
         if (former := self._kept.pop(key, None)) is not None:
@@ -229,12 +203,11 @@ class ResponseCache:
             self._bytes -= oldest.size
 
     async def _send(self, exchange: Exchange, kept: Kept) -> None:
-        variant = kept.variant(exchange.given.get(b"accept-encoding", b""))
         asked = exchange.given.get(b"if-none-match")
         if asked and (held := kept.held(asked)):
-            await exchange.send_ready(304, held.not_modified, b"")
+            await exchange.send_ready(held.not_modified)
         else:
-            await exchange.send_ready(200, variant.headers, variant.body)
+            await exchange.send_ready(kept.variant(exchange.given.get(b"accept-encoding", b"")).whole)
 
 
 class Recorder:
@@ -264,3 +237,17 @@ def _may_be_kept(message: Message) -> bool:
     if message["status"] != 200 or headers.get(b"cache-control") != SHARED or b"set-cookie" in headers:  # noqa: PLR2004  # OK
         return False
     return b"etag" in headers and int(headers.get(b"content-length", MAX_ANSWER_BYTES + 1)) <= MAX_ANSWER_BYTES
+
+
+def packed(headers: Headers, body: bytes) -> bytes:
+    """An answer as one piece: a line a header, an empty line, the body."""
+    return b"".join(b"%b: %b\n" % header for header in headers) + b"\n" + body
+
+
+def unpacked(piece: bytes) -> tuple[Headers, bytes] | None:
+    """What was packed; None if it is something else."""
+    head, _, body = piece.partition(b"\n\n")
+    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in head.split(b"\n"))]
+    given = dict(headers)
+    is_whole = given.get(b"content-length") == b"%d" % len(body) and b"\r" not in head
+    return (headers, body) if is_whole and given.get(b"cache-control") == SHARED and b"etag" in given else None

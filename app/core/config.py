@@ -22,13 +22,12 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from app import __version__
 from app.core import production
+from app.core.addresses import LOOPBACK, DatabaseUrl, LookupUrls, RedisUrl, ReplicaUrl, StorageUrl
 from app.core.errors import SettingsError
 from app.core.misspelling import meant_by
 from app.core.secret_files import SecretFilesSource
 
 ENV_FILE = Path("library.env")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_NEAR = {("http", host) for host in LOOPBACK}
 
 Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -59,7 +58,9 @@ class Settings(BaseSettings):
     timezone: str = "UTC"
     currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
 
-    database_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
+    database_replica_url: ReplicaUrl | None = None
+    database_connections: int = Field(48, ge=3, le=10_000)
 
     secret_key: SecretStr | None = None
     secret_keys_old: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -94,11 +95,12 @@ class Settings(BaseSettings):
     rate_limit_enabled: bool = True
     cache_enabled: bool = True
     cache_default_timeout: int = Field(300, ge=1, le=24 * 60 * 60)
-    redis_url: SecretStr | None = None
+    cache_key_prefix: str = Field("library:", pattern=r"^[A-Za-z0-9:._-]{0,64}$")
+    redis_url: RedisUrl | None = None
     max_concurrency: int = Field(128, ge=8, le=10_000)
     max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
     upload_dir: Path | None = None
-    storage_url: SecretStr | None = None
+    storage_url: StorageUrl | None = None
     allowed_file_types: Words = ("image/jpeg", "image/png", "image/webp", "image/gif", "application/pdf")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -107,11 +109,15 @@ class Settings(BaseSettings):
     otel_traces_sampler_arg: float = Field(0.01, ge=0, le=1)
     sentry_dsn: SecretStr | None = None
     max_import_size: int = Field(2 * 1024**3, ge=1_000)
-    isbn_lookup_urls: str = ""
+    isbn_lookup_urls: LookupUrls = ""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     web_concurrency: int = Field(1, ge=1, le=256)
+    workers_per_core: float = Field(1, gt=0, le=16)
+    max_requests: int = Field(0, ge=0)
+    max_requests_jitter: int = Field(0, ge=0)
+    timeout: int = Field(30, ge=2, le=600)
     keepalive: int = Field(75, ge=1, le=600)
     graceful_timeout: int = Field(30, ge=1, le=600)
     shutdown_delay: int = Field(0, ge=0, le=300)
@@ -158,30 +164,6 @@ class Settings(BaseSettings):
                 raise ValueError(f"must name origins such as https://catalogue.example.org, not {origin!r}")
         return value
 
-    @field_validator("isbn_lookup_urls")
-    @classmethod
-    def _lookups_are_addresses(cls, value: str) -> str:
-        for url in value.split():
-            parts = urlsplit(url)
-            if "{isbn}" not in url or not (parts.scheme == "https" or (parts.scheme, parts.hostname) in _NEAR):
-                raise ValueError(f"must name addresses such as https://sru.example.org/?query={{isbn}}, not {url!r}")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_is_known(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and value.get_secret_value().partition("://")[0] not in {"redis", "rediss", "unix"}:
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        return value
-
-    @field_validator("storage_url")
-    @classmethod
-    def _bucket_is_named(cls, value: SecretStr | None) -> SecretStr | None:
-        parts = urlsplit(value.get_secret_value()) if value else None
-        if parts and (parts.scheme != "s3" or not parts.hostname):
-            raise ValueError("must name a bucket: s3://KEY:SECRET@bucket/prefix?region=…&endpoint=https://…")
-        return value
-
     @field_validator("timezone")
     @classmethod
     def _zone_exists(cls, value: str) -> str:
@@ -189,18 +171,6 @@ class Settings(BaseSettings):
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _database_is_known(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        scheme, slashes, rest = value.get_secret_value().partition("://")
-        if not slashes or scheme not in {"sqlite", "sqlite+aiosqlite", "postgres", "postgresql", "postgresql+asyncpg"}:
-            raise ValueError("must begin with postgresql:// or sqlite:///")
-        if scheme.startswith("sqlite") and (not rest.startswith("/") or rest in {"/", "/:memory:"}):
-            raise ValueError("must name a file, such as sqlite:////var/lib/library/library.db")
         return value
 
     @field_validator("secret_keys_old", mode="before")
@@ -222,6 +192,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Self:
         if not self.is_embedded and self.secret_key is None:
             raise ValueError(f"SECRET_KEY must be set when DATABASE_URL is PostgreSQL; {production.MAKE_ONE}")
+        if self.is_embedded and self.database_replica_url:
+            raise ValueError("DATABASE_REPLICA_URL names a copy of DATABASE_URL, which must be PostgreSQL then")
         if self.environment is Environment.PRODUCTION:
             production.check(self)
         return self

@@ -6,11 +6,11 @@ with BEGIN IMMEDIATE (writers of other processes queue on the file), while reade
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import (
@@ -20,10 +20,12 @@ from sqlalchemy import (
     Dialect,
     Integer,
     MetaData,
+    Select,
     String,
     Text,
     TypeDecorator,
     event,
+    make_url,
     select,
     text,
     update,
@@ -37,20 +39,24 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
 from app.core.engines import (
-    POSTGRES_CONNECTIONS,
     SQLITE_READERS,
+    Postgres,
+    connections_of,
     database_url,
-    postgres_engine,
     refuse_writes,
     sqlite_engine,
 )
+from app.core.generations import Generations
+from app.core.replica import ANSWER_SECONDS, Replica
 from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
 
 Effect = Callable[[], None]
+T = TypeVar("T")
 
 
 class Base(DeclarativeBase):
@@ -163,21 +169,37 @@ class Database:
     """Connections of one process. `transaction()` to write, `reading()` to read, nothing else commits."""
 
     def __init__(self, settings: Settings, *, tracing: Tracing | None = None) -> None:
-        self.url, through_pgbouncer = database_url(settings)
-        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        url = database_url(settings)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._replica: Replica | None = None
+        self._driver: Driver
         if self.is_sqlite:
-            Path(self.url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._writer = sqlite_engine(self.url, begin="BEGIN IMMEDIATE", connections=1)
-            self._reader = sqlite_engine(self.url, begin="BEGIN", connections=SQLITE_READERS)
+            self.url = url
+            Path(url.database or "").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._writer = sqlite_engine(url, begin="BEGIN IMMEDIATE", connections=1)
+            self._reader = sqlite_engine(url, begin="BEGIN", connections=SQLITE_READERS)
             event.listen(self._reader.sync_engine, "connect", refuse_writes)
+            self._driver = SqliteDriver(self._reader)
+            self.connections_limit = 1 + SQLITE_READERS
         else:
-            self._writer = self._reader = postgres_engine(self.url, through_pgbouncer=through_pgbouncer)
-        for engine in {self._writer, self._reader}:
+            self.connections_limit = connections_of(settings)
+            self.primary = Postgres(url, connections=self.connections_limit)
+            self.url = self.primary.url
+            self._writer = self._reader = self.primary.engine()
+            self._driver = PostgresDriver(self.primary, self._reader.dialect)
+        self._changes_here: Counter[str] = Counter()
+        self.generations = Generations(self.generation, self._changes_here)
+        engines = {self._writer, self._reader}
+        if settings.database_replica_url:
+            copied = make_url(settings.database_replica_url.get_secret_value())
+            copy = Postgres(copied, connections=self.connections_limit, answer_seconds=ANSWER_SECONDS)
+            self._replica = Replica(copy, self.generations, numbers=select(Generation.name, Generation.number))
+            engines.add(self._replica.engine)
+            self.connections_limit *= 2
+        for engine in engines:
             metrics.observe_engine(engine.sync_engine)
             if tracing:
                 tracing.observe_engine(engine.sync_engine)
-        self.connections_limit = 1 + SQLITE_READERS if self.is_sqlite else POSTGRES_CONNECTIONS
-        self.changes_here: Counter[str] = Counter()
         self._write_sessions = async_sessionmaker(self._writer, expire_on_commit=False)
         self._read_sessions = async_sessionmaker(self._reader, expire_on_commit=False)
 
@@ -196,7 +218,7 @@ class Database:
                     raised = update(Generation).where(Generation.name == name).values(number=Generation.number + 1)
                     await session.execute(raised)
             for name in changed:
-                self.changes_here[name] += 1
+                self._changes_here[name] += 1
             effects: list[Effect] = session.info.get("effects", [])
             for effect in effects:
                 try:
@@ -210,6 +232,29 @@ class Database:
         """A session that only reads; on SQLite it waits for no writer and a write in it fails."""
         async with self._read_sessions() as session:
             yield session
+
+    async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, kind: str | None = None) -> T:
+        """What `work` reads; of a `kind` of data from the replica, if there is one that has all of it and answers."""
+        if kind and self._replica and await self._replica.has(kind):
+            with suppress(NoAnswer):
+                return await self._replica.read(work)
+        async with self.reading() as session:
+            return await work(session)
+
+    def compiled(self, statement: Select[Any]) -> Compiled:
+        """The statement for `rows`; to be kept."""
+        return Compiled(statement, self._driver.dialect)
+
+    async def rows(self, statement: Compiled, *, kind: str, **values: Any) -> Rows:
+        """Like `read`, but what a compiled statement finds, through the driver alone.
+
+        Raises:
+            NoAnswer: the database didn't answer.
+        """
+        if self._replica and await self._replica.has(kind):
+            with suppress(NoAnswer):
+                return await self._replica.rows(statement, **values)
+        return await self._driver.rows(statement, **values)
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Any]:
@@ -235,6 +280,10 @@ class Database:
                 await raw.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]  # aiosqlite's
 
     async def close(self) -> None:
+        await self.generations.close()
+        await self._driver.close()
+        if self._replica:
+            await self._replica.close()
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()

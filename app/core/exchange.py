@@ -22,6 +22,9 @@ ErrorPage = Callable[[Scope, AppError, str], tuple[Headers, bytes] | None]
 
 log = structlog.get_logger()
 
+READY: Final = "library.ready"
+"""The scope's extension by which a server takes (status, head, body) in one piece (app/commands/protocol.py)."""
+
 MAX_BODY_BYTES: Final = 1_000_000
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -48,6 +51,14 @@ class MalformedLength(BadRequest):
 
 class SlowBody(AppError):
     status, code, detail = 408, "slow_body", "The body didn't arrive in time."
+
+
+class Ready:
+    """An answer that is kept to be sent again: its headers also as the lines that they become."""
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status, self.headers, self.body = status, completed(headers), body
+        self.head = lines(self.headers)
 
 
 class Exchange:
@@ -156,12 +167,17 @@ class Exchange:
         headers = [*completed(message.get("headers", [])), *self._own()]
         await self._send({**message, "headers": headers})
 
-    async def send_ready(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer with headers that are `completed` already, and the whole body."""
+    async def send_ready(self, ready: "Ready") -> None:
+        """Answer with what is complete but for the headers that only this answer has."""
         self._is_started = True
-        self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self._own()]})
-        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
+        self.status = ready.status
+        body = b"" if self._is_head else ready.body
+        if send_at_once := self.scope.get("extensions", {}).get(READY):
+            await send_at_once(ready.status, ready.head + lines(self._own()), body)
+            return
+        headers = [*ready.headers, *self._own()]
+        await self._send({"type": "http.response.start", "status": ready.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
 
     def _own(self) -> Headers:
         """The headers that only this answer has."""
@@ -174,6 +190,18 @@ def completed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     given = list(headers)
     present = {name for name, _ in given}
     return given + [item for item in SECURITY_HEADERS.items() if item[0] not in present]
+
+
+def lines(headers: Headers) -> bytes:
+    """Headers as lines of HTTP/1.1.
+
+    Raises:
+        ValueError: one holds a line's end, and would become two.
+    """
+    joined = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if joined.count(b"\n") > len(headers) or joined.count(b"\r") > len(headers):
+        raise ValueError("a header holds the end of a line")
+    return joined
 
 
 def _request_id(given: bytes | None) -> str:

@@ -8,20 +8,17 @@ one per process, and never open.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from app.core import metrics
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
-
-log = structlog.get_logger()
+from app.core.resilience import Breaker
 
 REDIS_TIMEOUT_SECONDS: Final = 0.25
 REDIS_PAUSE_SECONDS: Final = 5.0
@@ -48,10 +45,10 @@ class Limit:
     name: str
     amount: int
     seconds: int
+    interval: float = field(init=False)
 
-    @property
-    def interval(self) -> float:
-        return self.seconds / self.amount
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interval", self.seconds / self.amount)
 
     @property
     def policy(self) -> str:
@@ -59,7 +56,7 @@ class Limit:
         return f'"{self.name}";q={self.amount};w={self.seconds}'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """Whether a request fits, and how full its bucket is: in seconds until it is empty."""
 
@@ -100,7 +97,7 @@ class Limits:
         self._buckets = _Buckets()
         self._redis = _connect(settings) if settings.redis_url else None
         self._take = self._redis.register_script(_TAKE) if self._redis else None
-        self._redis_down_until = 0.0
+        self._breaker = Breaker("redis", pause_seconds=REDIS_PAUSE_SECONDS, clock=clock)
 
     def take_here(self, limit: Limit, name: str, cost: int = 1) -> Taken:
         """Count in this process alone: for reads, where a trip to Redis would cost more than the answer."""
@@ -110,18 +107,16 @@ class Limits:
 
     async def take(self, limit: Limit, name: str, cost: int = 1) -> Taken:
         """Count for all processes together. A negative cost gives back."""
-        if not self.is_enabled or self._take is None or self._clock() < self._redis_down_until:
+        if not self.is_enabled or self._take is None or not self._breaker.may_ask():
             return self.take_here(limit, name, cost)
         try:
             is_allowed, fill = await self._take(
                 keys=[f"limit:{limit.name}:{name}"], args=[limit.interval, limit.seconds, cost]
             )
         except (RedisError, OSError) as error:
-            self._redis_down_until = self._clock() + REDIS_PAUSE_SECONDS
-            metrics.breaker_open.labels("redis").set(1)
-            log.warning("limits_without_redis", reason=type(error).__name__, pause_seconds=REDIS_PAUSE_SECONDS)
+            self._breaker.failed(error)
             return self.take_here(limit, name, cost)
-        metrics.breaker_open.labels("redis").set(0)
+        self._breaker.succeeded()
         return Taken(limit, is_allowed=bool(is_allowed), fill_seconds=float(fill))
 
     async def give_back(self, limit: Limit, name: str, cost: int = 1) -> None:

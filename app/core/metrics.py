@@ -84,7 +84,6 @@ for _kind in ("connection", "constraint", "other"):
     db_errors_total.labels(_kind)
 for _kind in ("charge", "payment", "waiver", "refund", "reversal"):
     ledger_minor_total.labels(_kind)
-breaker_open.labels("redis")
 
 
 class Route:

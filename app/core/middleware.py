@@ -1,7 +1,8 @@
 """The shell: the one ASGI layer around the application, so that what every request needs costs one layer.
 
 Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → lane → body limit →
-application, under a deadline; headers are set and the request is measured on the way out, whatever happened inside.
+shortcut → application, under a deadline; headers are set and the request is measured on the way out, whatever
+happened inside.
 """
 
 import asyncio
@@ -73,6 +74,12 @@ class ResponseCache(Protocol):
     async def answer(self, exchange: Exchange, load: Load) -> bool: ...
 
 
+class Shortcut(Protocol):
+    """Answers in front of the application what needs none of its machinery; False: nothing was sent."""
+
+    async def answer(self, scope: Scope, send: Send) -> bool: ...
+
+
 class Endpoints:
     """Maps a path to its route template, so that metrics never carry an id."""
 
@@ -107,6 +114,7 @@ class Shell:
         probes: frozenset[str],
         limiter: Limiter | None = None,
         cache: ResponseCache | None = None,
+        shortcut: Shortcut | None = None,
         tracing: Tracing | None = None,
         error_page: ErrorPage | None = None,
     ) -> None:
@@ -119,6 +127,7 @@ class Shell:
         self.probes = probes
         self.limiter = limiter
         self.cache = cache
+        self.shortcut = shortcut
         self.tracing = tracing
         self._until_sample = ONE_LINE_IN
         self.error_page = error_page
@@ -184,7 +193,8 @@ class Shell:
             exchange.idle_limit(lane.idle_seconds)
             try:
                 async with asyncio.timeout(lane.deadline_seconds) as deadline:
-                    await self.app(scope, exchange.receive, send)
+                    if not (self.shortcut and await self.shortcut.answer(scope, send)):
+                        await self.app(scope, exchange.receive, send)
             except TimeoutError:
                 if not deadline.expired():
                     raise

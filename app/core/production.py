@@ -48,7 +48,11 @@ def check(settings: "Settings") -> None:
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else None
     if token is not None and (len(token) < MIN_TOKEN_CHARACTERS or _is_placeholder(token)):
         raise ValueError(f"METRICS_TOKEN needs {MIN_TOKEN_CHARACTERS} random characters or more; {MAKE_ONE}")
-    for name, url in (("DATABASE_URL", settings.database_url), ("REDIS_URL", settings.redis_url)):
+    for name, url in (
+        ("DATABASE_URL", settings.database_url),
+        ("DATABASE_REPLICA_URL", settings.database_replica_url),
+        ("REDIS_URL", settings.redis_url),
+    ):
         if url is not None and _is_placeholder(urlsplit(url.get_secret_value()).password):
             raise ValueError(f"{name} still has a placeholder for a password; give that account a real one")
     if settings.smtp_password and _is_placeholder(settings.smtp_password.get_secret_value()):

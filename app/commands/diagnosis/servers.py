@@ -15,7 +15,7 @@ from app.commands.diagnosis.findings import Finding, State
 from app.core import job_runs
 from app.core.config import Environment, Settings
 from app.core.db import Database
-from app.core.engines import database_url
+from app.core.engines import connections_of, database_url
 from app.core.mail import Carrier, ServerUnavailable
 from app.core.revision import current, newest
 from app.core.storage import Storage, StorageUnavailable
@@ -29,7 +29,13 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 async def examine(settings: Settings) -> list[Finding]:
     """Ask each of them; one that the settings don't name is not asked."""
-    return [*await _database(settings), await _cache(settings), await _mail(settings), await _files(settings)]
+    return [
+        *await _database(settings),
+        *await _replica(settings),
+        await _cache(settings),
+        await _mail(settings),
+        await _files(settings),
+    ]
 
 
 async def _database(settings: Settings) -> list[Finding]:
@@ -41,14 +47,36 @@ async def _database(settings: Settings) -> list[Finding]:
         return [Finding("database", State.ERROR, str(error))]
 
 
+async def _replica(settings: Settings) -> list[Finding]:
+    if settings.database_replica_url is None:
+        return []
+    copied = {"database_url": settings.database_replica_url, "database_replica_url": None}
+    where = masks.url(settings.database_replica_url.get_secret_value())
+    try:
+        is_copy = await opened.use(settings.model_copy(update=copied), _is_copy, migrated=False)
+    except opened.DatabaseUnusable as error:
+        advice = "Until it answers, the database itself is asked for everything."
+        told = str(error).replace("DATABASE_URL", "DATABASE_REPLICA_URL")
+        return [Finding("replica", State.WARNING, f"{told}\n{advice}")]
+    if is_copy:
+        return [Finding("replica", State.OK, f"The replica at {where} follows.")]
+    advice = "DATABASE_REPLICA_URL must name a server that follows DATABASE_URL's"
+    return [Finding("replica", State.ERROR, f"{where} is no replica, but a database of its own; {advice}.")]
+
+
+async def _is_copy(database: Database) -> bool:
+    async with database.reading() as session:
+        return bool(await session.scalar(text("SELECT pg_is_in_recovery()")))
+
+
 def _is_to_be_made(settings: Settings) -> bool:
-    return settings.is_embedded and not Path(database_url(settings)[0].database or "").exists()
+    return settings.is_embedded and not Path(database_url(settings).database or "").exists()
 
 
 async def _look_at(settings: Settings, database: Database) -> list[Finding]:
     async with database.reading() as session:
         version = await _version(session, is_sqlite=database.is_sqlite)
-        clock = [] if database.is_sqlite else [await _skew(session)]
+        clock = [] if database.is_sqlite else [await _skew(session), await _room(session, settings)]
     migrations = await _migrations(database)
     jobs = [await _jobs(settings, database)] if migrations.state is State.OK else []
     return [version, migrations, *clock, *jobs]
@@ -101,6 +129,21 @@ async def _skew(session: AsyncSession) -> Finding:
         State.ERROR,
         f"The database's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's."
         " Let both follow one time server (timedatectl set-ntp true).",
+    )
+
+
+async def _room(session: AsyncSession, settings: Settings) -> Finding:
+    """Whether the server lets in as many connections as the workers may open."""
+    wanted = connections_of(settings) * settings.web_concurrency
+    told = "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    room = int(str(await session.scalar(text(told))))
+    if wanted <= room:
+        return Finding("connections", State.OK, f"The workers hold up to {wanted} connections; {room} are let in.")
+    return Finding(
+        "connections",
+        State.WARNING,
+        f"The workers hold up to {wanted} connections, but the server lets in {room}."
+        " Lower DATABASE_CONNECTIONS, raise max_connections, or put a PgBouncer between them.",
     )
 
 

@@ -10,7 +10,7 @@ from app.api.deps import SignedIn
 from app.api.v1.endpoints.bookings import place
 from app.api.v1.endpoints.books import conditions, facets_of
 from app.bookings.schemas import BookingCreate
-from app.books import queries
+from app.books import paging, queries
 from app.books import service as books
 from app.books.schemas import BookQuery
 from app.branches import service as branch_service
@@ -51,7 +51,7 @@ async def _results(
             ids = await queries.found_ids(session, query, where=where) if found.ranked is None else found.ranked
             facts["facets"] = await facets_of(session, ids)
         except queries.NothingToSearch:
-            facts |= {"found": queries.Page([], None), "rows": [], "facets": None}
+            facts |= {"found": paging.Page([], None), "rows": [], "facets": None}
         facts["branches"] = await branch_names(session)
     facts["filters"] = [name for name in FILTERS if asked.get(name)]
     facts["without"] = _without(page, asked)

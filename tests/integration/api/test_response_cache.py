@@ -280,7 +280,7 @@ async def test_without_its_database_the_cache_vouches_for_nothing(
     assert await titles(client) == ["The Lamp"]
     async with database.transaction() as session:
         await session.execute(text("ALTER TABLE generations RENAME TO elsewhere"))
-    monkeypatch.setattr(service.app.state.cache, "_clock", lambda: 1e12)  # type: ignore[attr-defined]  # the FastAPI inside
+    monkeypatch.setattr(service.app.state.database.generations, "_clock", lambda: 1e12)  # type: ignore[attr-defined]  # the FastAPI inside
     before = hits()
     assert await titles(client) == ["The Lamp"]
     assert hits() == before

@@ -20,6 +20,7 @@ from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = (sys.executable, "-W", "error", "-m", "app.cli")
+GUNICORN = (sys.executable, "-W", "error", "-m", "gunicorn", "--config", str(ROOT / "gunicorn_conf.py"))
 TIMEOUT_SECONDS = 180
 START_SECONDS = 90
 
@@ -85,10 +86,22 @@ class CommandLine:
     def serving(self, *arguments: str, **settings: str) -> Iterator["Service"]:
         """`library serve` on a free port, answering; stopped at the end whatever happens."""
         port = free_port()
+        with self._answering(port, [*COMMAND, "serve", "--port", str(port), *arguments], settings) as service:
+            yield service
+
+    @contextmanager
+    def under_gunicorn(self, **settings: str) -> Iterator["Service"]:
+        """The same by gunicorn and the shipped gunicorn_conf.py."""
+        port = free_port()
+        with self._answering(port, [*GUNICORN], {"PORT": str(port), **settings}) as service:
+            yield service
+
+    @contextmanager
+    def _answering(self, port: int, command: list[str], settings: dict[str, str]) -> Iterator["Service"]:
         # A file, not a pipe: nobody reads while the service writes.
         with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
             process = subprocess.Popen(
-                [*COMMAND, "serve", "--port", str(port), *arguments],
+                command,
                 cwd=self.folder,
                 env=self.environment(settings),
                 stdout=output,
@@ -116,7 +129,7 @@ class CommandLine:
 
 @dataclass(frozen=True)
 class Service:
-    """A running `library serve`."""
+    """A running service."""
 
     process: subprocess.Popen[str]
     address: str

@@ -35,7 +35,7 @@ def test_a_library_in_order_has_no_error(library: CommandLine, tmp_path: Path) -
     found = findings(library)
     assert set(found) == {
         "settings", "env file", "data folder", "secret key", "storage", "clock", "docs", "database", "migrations",
-        "scheduler", "cache", "mail", "files",
+        "scheduler", "cache", "mail", "files", *(["connections"] if "DATABASE_URL" in library.settings else []),
     }  # fmt: skip
     unwell = {check for check, told in found.items() if any(state != "ok" for state, _ in told)}
     assert unwell <= {"docs", "storage"}  # the scripts may not be installed, the disk of a test machine may be full
@@ -79,6 +79,30 @@ async def test_a_newer_database_is_a_warning(library: CommandLine, database: Dat
     [(state, detail)] = findings(library)["migrations"]
     assert state == "warning"
     assert "made by a newer release" in detail
+
+
+def test_more_connections_than_the_server_lets_in_are_a_warning(library: CommandLine) -> None:
+    if "DATABASE_URL" not in library.settings:
+        assert "connections" not in findings(library, DATABASE_CONNECTIONS="3000", WEB_CONCURRENCY="250")
+        return
+    [(state, detail)] = findings(library, DATABASE_CONNECTIONS="3000", WEB_CONCURRENCY="250")["connections"]
+    assert state == "warning"
+    assert detail.startswith("The workers hold up to 3000 connections, but the server lets in 19")
+
+
+def test_a_replica_that_is_none_is_an_error_and_one_that_is_away_a_warning(library: CommandLine) -> None:
+    url = library.settings.get("DATABASE_URL")
+    if not url:
+        result = library.run("doctor", DATABASE_REPLICA_URL="postgresql://a:hidden@127.0.0.1:1/library")
+        assert "which must be PostgreSQL then" in result.stdout
+        return
+    assert "replica" not in findings(library)
+    [(state, detail)] = findings(library, code=1, DATABASE_REPLICA_URL=url)["replica"]
+    assert (state, "is no replica, but a database of its own" in detail) == ("error", True)
+    away = "postgresql://a:hidden@127.0.0.1:1/library"
+    [(state, detail)] = findings(library, DATABASE_REPLICA_URL=away)["replica"]
+    assert (state, "the database itself is asked for everything" in detail) == ("warning", True)
+    assert "hidden" not in detail
 
 
 def test_a_database_that_cant_be_reached_is_an_error(bare: CommandLine) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import MetaData, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.core.config import Settings
-from app.core.engines import database_url
+from app.core.db import Database
 
 
 async def traces(settings: Settings, *, words: list[str], log: str = "") -> list[str]:
@@ -36,7 +36,7 @@ def _forms(word: str) -> list[bytes]:
 
 async def _values(settings: Settings) -> list[tuple[str, bytes]]:
     """Every value of every table that is there, whatever the models know."""
-    engine = create_async_engine(database_url(settings)[0])
+    engine = create_async_engine(Database(settings).url)
     metadata = MetaData()
     values: list[tuple[str, bytes]] = []
     async with engine.connect() as connection:

@@ -114,7 +114,7 @@ async def test_redis_is_asked_by_tls_alone_and_both_sides_show_who_they_are(cert
         with capture_logs() as lines:
             await limits.take(Limit("tls", 5, 60), "somebody")
         await limits.close()
-        return not [line for line in lines if line["event"] == "limits_without_redis"]
+        return not [line for line in lines if line["event"] == "breaker_open"]
 
     with servers.redis(tls=certificates) as server:
         assert await is_counted()

@@ -22,8 +22,11 @@ class Service:
     volumes: list[tuple[str, str]]
     secrets: list[str]
     tmpfs: list[str]
+    ports: list[tuple[int, int]]
+    """Published: outside, inside."""
     health: list[str] | None
     is_read_only: bool
+    replicas: int
 
     @classmethod
     def of(cls, name: str, given: dict[str, Any], folder: Path) -> Self:
@@ -40,24 +43,62 @@ class Service:
             volumes=[(source, target) for source, target, *_ in mounts if source[0] not in "./"],
             secrets=list(given.get("secrets", [])),
             tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
+            ports=[_port(entry) for entry in given.get("ports", [])],
             health=_health(health) if health else None,
             is_read_only=given.get("read_only", False),
+            replicas=_default(given.get("deploy", {}).get("replicas", 1)),
         )
 
 
-def services(folder: Path) -> dict[str, Service]:
-    """The services without a profile; what `make env` makes is taken from `folder`, the rest from the repository."""
-    given = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+def services(folder: Path, *overrides: str) -> dict[str, Service]:
+    """The services without a profile, as Compose merges the overrides into docker-compose.yml.
+
+    What `make env` makes is taken from `folder`, the rest from the repository.
+    """
+    given = merged(*overrides)["services"]
     return {name: Service.of(name, service, folder) for name, service in given.items() if not service.get("profiles")}
 
 
+def merged(*overrides: str) -> dict[str, Any]:
+    """docker-compose.yml with the files over it. Source: the Compose specification, Merge."""
+    whole: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    for name in overrides:
+        whole = _merge(whole, yaml.safe_load((ROOT / name).read_text()))
+    return whole
+
+
+def _merge(base: Any, over: Any, key: str = "") -> Any:
+    """Mappings by key; commands are replaced, mounts by where they go; other lists grow; the rest is replaced."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {name: _merge(base.get(name), value, name) for name, value in over.items()}
+    if isinstance(base, list) and isinstance(over, list) and key not in {"command", "entrypoint", "test"}:
+        targets = {_target(entry) for entry in over} if key == "volumes" else set()
+        kept = [entry for entry in base if entry not in over and not (key == "volumes" and _target(entry) in targets)]
+        return kept + over
+    return over
+
+
+def _target(mount: str) -> str:
+    return mount.split(":")[1]
+
+
+def _default(value: int | str) -> int:
+    """Of `${NAME:-2}`: what holds while nobody says otherwise."""
+    return value if isinstance(value, int) else int(value.rpartition(":-")[2].rstrip("}"))
+
+
 def _file(source: str, folder: Path) -> Path:
-    """A deploy writes upstream/members.conf, so the test has a copy of that folder."""
-    made = source.startswith(("./secrets", "./env", "./nginx/upstream"))
+    """A deploy writes upstream/members.conf, so the test has a copy of that folder; whoever develops changes app/."""
+    made = source.startswith(("./secrets", "./env", "./nginx/upstream")) or (folder / source).exists()
     path = (folder if made else ROOT) / source
     if not path.exists():
         raise AssertionError(f"docker-compose.yml mounts {source}, which is not there")
     return path
+
+
+def _port(entry: str) -> tuple[int, int]:
+    outside, inside = entry.split(":")[-2:]
+    return int(outside), int(inside)
 
 
 def _health(test: list[str]) -> list[str]:

@@ -60,7 +60,7 @@ def _start_all(stack: Stack) -> None:
         stack_seconds=round(time.monotonic() - began, 1),
         two_api_seconds=round(api_seconds, 1),
         api_with_two_workers_mib=stack.running["api-1"].memory_bytes() >> 20,
-        missing=sorted(set(stack.services) - {s.service.name for s in stack.running.values()} - {"migrate"}),
+        missing=sorted(stack.usual() - {s.service.name for s in stack.running.values()} - {"migrate"}),
     )
 
 

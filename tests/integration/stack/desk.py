@@ -15,7 +15,6 @@ from tests.integration.stack.running import Stack
 
 API: Final = "/api/v1"
 BOOKS: Final = 5
-ADMIN, READER = "desk@library.test", "borrower@library.test"
 PAUSE_SECONDS: Final = 0.1
 TRIES: Final = 20
 
@@ -34,13 +33,16 @@ class Ledger:
 class Desk:
     """One book has one copy, so that whatever is done twice or lost shows."""
 
-    def __init__(self, stack: Stack, client: Client) -> None:
+    def __init__(self, stack: Stack, client: Client, mark: str) -> None:
+        """`mark` tells its accounts and copies from another desk's."""
         self._client = client
+        self._mark = mark
         self.ledger = Ledger()
-        made = stack.running["api-1"].run("library", "user", "create", "--email", ADMIN, "--role", "admin")
-        self._desk = self._sign_in(ADMIN, _password(made.stdout))
-        made = stack.running["api-1"].run("library", "user", "create", "--email", READER, "--role", "reader")
-        self._reader = self._sign_in(READER, _password(made.stdout))
+        admin, reader = f"desk-{mark}@library.test", f"borrower-{mark}@library.test"
+        made = stack.running["api-1"].run("library", "user", "create", "--email", admin, "--role", "admin")
+        self._desk = self._sign_in(admin, _password(made.stdout))
+        made = stack.running["api-1"].run("library", "user", "create", "--email", reader, "--role", "reader")
+        self._reader = self._sign_in(reader, _password(made.stdout))
         self._card = re.findall(r"card (\d+)", made.stdout)[0]
         self._copies = [self._book(number) for number in range(BOOKS)]
 
@@ -78,7 +80,7 @@ class Desk:
 
     def _book(self, number: int) -> tuple[int, str]:
         book_id: int = self._must(self._desk, "/books", {"title": f"Lamp {number}"})["id"]
-        barcode = f"DESK-{number}"
+        barcode = f"DESK-{self._mark}-{number}"
         self._must(self._desk, f"/books/{book_id}/copies", {"barcode": barcode, "branch": "main"})
         return book_id, barcode
 

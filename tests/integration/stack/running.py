@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tests.integration.stack.compose import ROOT, services
+from tests.integration.stack.compose import ROOT, Service, services
 from tests.integration.stack.sandbox import Sandbox
 
 BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
@@ -27,7 +27,9 @@ class Stack:
         self.folder = folder
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
-        self._numbers = itertools.count(10)
+        self.others: dict[str, str] = {}
+        """Names with addresses that are no service of ours."""
+        self._numbers = itertools.cycle(range(10, 250))
         self._dns: subprocess.Popen[bytes] | None = None
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
@@ -60,10 +62,24 @@ class Stack:
             self._dns.wait()
         run("ip", "link", "delete", BRIDGE)
 
-    def start(self, service: str, name: str = "", *, environment: dict[str, str] | None = None) -> Sandbox:
-        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them."""
+    def start(
+        self,
+        service: str,
+        name: str = "",
+        *,
+        environment: dict[str, str] | None = None,
+        command: list[str] | None = None,
+        image_root: Path | None = None,
+        described: Service | None = None,
+    ) -> Sandbox:
+        """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
+
+        `image_root` is another release of ours; else it is the one that the stack was made with. `described` says what
+        another Compose file makes of the service.
+        """
         name = name or service
-        number = next(self._numbers)
+        taken = {sandbox.address for sandbox in self.running.values()}
+        number = next(number for number in self._numbers if f"{NETWORK}.{number}" not in taken)
         space, address = f"library-{name}", f"{NETWORK}.{number}"
         outer, inner = f"lib{number}o", f"lib{number}i"
         run("ip", "netns", "add", space)
@@ -72,10 +88,13 @@ class Stack:
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
-        described = self.services[service]
-        described = replace(described, environment=described.environment | (environment or {}))
-        image_root = self.image_root if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", image_root)
+        described = described or self.services[service]
+        _publish(space, described.ports)
+        described = replace(
+            described, environment=described.environment | (environment or {}), command=command or described.command
+        )
+        root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
+        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
         self.running[name] = sandbox
         self._answer_names()
         sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
@@ -91,10 +110,18 @@ class Stack:
             run("ip", "link", "delete", sandbox.device)
             run("ip", "netns", "delete", sandbox.space)
 
+    def usual(self) -> set[str]:
+        """The services that run when nobody says otherwise."""
+        return {name for name, service in self.services.items() if service.replicas}
+
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""
         lines = "".join(f"server {self.running[name].address}:8000 max_fails=0;\n" for name in names)
-        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines)
+        (self.folder / "nginx" / "upstream" / "members.conf").write_text(lines or "server 127.0.0.1:9 max_fails=0;\n")
+        self.reload_proxy()
+
+    def reload_proxy(self) -> None:
+        """Return when no worker is left that knows the former files."""
         proxy = self.running["nginx"].process
         assert proxy is not None
         old = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
@@ -107,11 +134,21 @@ class Stack:
 
     def _answer_names(self) -> None:
         lines = [f"{sandbox.address} {sandbox.service.name}\n" for sandbox in self.running.values()]
+        lines += [f"{address} {name}\n" for name, address in self.others.items()]
         (self.folder / "hosts").write_text("".join(lines))
         if self._dns:
             with suppress(ProcessLookupError):
                 os.kill(self._dns.pid, signal.SIGHUP)
             time.sleep(0.1)
+
+
+def _publish(space: str, ports: list[tuple[int, int]]) -> None:
+    """What Compose does for `ports`: who asks the outer one gets the inner one."""
+    if not ports:
+        return
+    rules = "; ".join(f"tcp dport {outside} redirect to :{inside}" for outside, inside in ports)
+    table = f"table ip nat {{ chain published {{ type nat hook prerouting priority -100; {rules}; }}; }}"
+    run("ip", "netns", "exec", space, "nft", table)
 
 
 def run(*command: str) -> str:

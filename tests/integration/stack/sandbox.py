@@ -4,8 +4,10 @@ Its root is the built image's, or this Debian's with the server installed, under
 so; secrets and files where Compose mounts them; the user that Compose or the image names, without capabilities.
 """
 
+import os
 import pwd
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -67,12 +69,18 @@ class Sandbox:
         return self.service.health is None or self.run(*self.service.health).returncode == 0
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command beside the service: the same namespaces, root, user and environment."""
+        """A command beside the service: the same namespaces, root, user, folder and environment."""
         assert self.process is not None
         uid, gid = self.user
-        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r", "-S", str(uid), "-G", str(gid)]
+        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r", "-w", "-S", str(uid), "-G", str(gid)]
         inside = [*enter, "/usr/bin/env", "-i", *self._environment(), *command]
-        return subprocess.run(inside, capture_output=True, text=True, check=False, timeout=20, cwd="/")
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            for stream in (out, err):
+                os.fchown(stream.fileno(), uid, gid)  # as an engine does, else nobody could open /dev/stdout
+            done = subprocess.run(inside, stdout=out, stderr=err, check=False, timeout=20, cwd="/")
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(inside, done.returncode, out.read(), err.read())
 
     def memory_bytes(self) -> int:
         """What the service's processes hold together, each shared page counted once."""

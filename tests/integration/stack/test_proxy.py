@@ -26,14 +26,14 @@ ONCE = [
 
 def test_every_service_is_healthy(stack: Stack) -> None:
     started = {sandbox.service.name for sandbox in stack.running.values()} | {"migrate"}
-    assert started == set(stack.services)
+    assert started == stack.usual()
     assert all(sandbox.is_healthy() for sandbox in stack.running.values())
 
 
 def test_a_request_over_tls_reaches_the_service(outside: Client) -> None:
     answer = outside.get("/api/v1/books")
     assert answer.status_code == 200
-    assert answer.json()["items"] == []
+    assert isinstance(answer.json()["items"], list)
     assert outside.get("/health/ready").json() == {"status": "ready"}
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests import evidence
@@ -31,7 +32,7 @@ def failures(answers: Counter[int | str]) -> int:
 def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     names = ["api-1", "api-2"]
     with Client(stack, SECOND_CLIENT) as client:
-        desk = Desk(stack, client)
+        desk = Desk(stack, client, "rolling")
         with steady(stack, GATEWAY, *READ) as answers, working(desk) as ledger:
             for _ in range(ROUNDS):
                 for name in names:
@@ -57,7 +58,14 @@ def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     assert all(loan["returned_at"] for loan in loans)
 
 
-@pytest.mark.parametrize("fault", ["replica", "redis hung", "redis flushed", "redis killed"])
+# Redis with which reading goes well and writing doesn't, and what it says then.
+UNWRITABLE = {
+    "redis full": (["--maxmemory", "1", "--maxmemory-policy", "noeviction"], "OOM"),
+    "redis read-only": (["--replicaof", "127.0.0.1", "1"], "READONLY"),
+}
+
+
+@pytest.mark.parametrize("fault", ["replica", "redis hung", "redis flushed", "redis killed", *UNWRITABLE])
 def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
     name = fault.split(maxsplit=1)[0]
     sandbox = stack.running[name]
@@ -67,6 +75,19 @@ def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
             sandbox.process.send_signal(signal.SIGSTOP)
             time.sleep(4)
             sandbox.process.send_signal(signal.SIGCONT)
+        elif fault in UNWRITABLE:
+            options, refusal = UNWRITABLE[fault]
+            stack.end(name)
+            stack.start(name, command=[*sandbox.service.command, *options]).wait_until_healthy()
+            write = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set x 1"
+            assert refusal in stack.running[name].run("/bin/sh", "-c", write).stdout
+            # Each of two processes counts by itself then: ten tries at one account, and no more.
+            tries = Counter(_wrong_password(stack, f"{refusal}@library.test") for _ in range(24))
+            assert tries[401] <= 20
+            assert tries.keys() == {401, 429}
+            time.sleep(2)
+            stack.end(name)
+            stack.start(name).wait_until_healthy()
         else:
             stack.end(name, signal.SIGKILL if "killed" in fault else signal.SIGINT)
             time.sleep(0 if "flushed" in fault else 4)
@@ -76,6 +97,12 @@ def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
         "R7", fault, answered=answers.total(), failed=failures(answers), answers={str(k): v for k, v in answers.items()}
     )
     assert failures(answers) == 0
+
+
+def _wrong_password(stack: Stack, account: str) -> int:
+    """Behind the proxy, which would say 429 sooner."""
+    url = f"http://{stack.running['api-1'].address}:8000/api/v1/auth/login"
+    return httpx2.post(url, json={"email": account, "password": "wrong"}, headers={"Host": HOST}).status_code
 
 
 def test_slow_clients_harm_nobody(stack: Stack, outside: Client) -> None:

@@ -58,6 +58,7 @@ def test_no_secret_shows_in_what_is_printed_of_the_settings() -> None:
     values |= {
         "secret_keys_old": (values["secret_keys_old"],),
         "database_url": SecretStr(f"postgresql://library:canary-{GOOD}@db/library"),
+        "database_replica_url": SecretStr(f"postgresql://library:canary-{GOOD}@replica/library"),
         "redis_url": SecretStr(f"redis://:canary-{GOOD}@cache/0"),
         "storage_url": SecretStr(f"s3://key:canary-{GOOD}@bucket/files"),
         "smtp_user": "library", "smtp_host": "mail.test", "email_from": "library@library.test",

@@ -1,7 +1,7 @@
 """Books: the catalogue over HTTP."""
 
-import json
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response, status
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.circulation import Circulation, live_counts
 from app.api.deps import (
+    Catalogue,
     CatalogueEditor,
     CopyEditor,
     CurrentSettings,
@@ -23,13 +24,14 @@ from app.api.deps import (
 )
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute
-from app.api.responses import next_link, tagged, versioned
+from app.api.responses import SURROGATE_KEY, next_link, page_json, tagged, versioned
 from app.api.v1.endpoints.copies import branch_for
 from app.auth.service import Identity
 from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.books import queries
 from app.books import service as books
+from app.books.paging import Page
 from app.books.schemas import (
     Availability,
     BookCreate,
@@ -63,24 +65,33 @@ _CHANGE: tuple[type[AppError], ...] = (*_STAFF, *_MISSING, PreconditionRequired,
     response_model=BookPage,
     responses=problems(InvalidCursor, StaleCursor, queries.NothingToSearch, *_STAFF),
 )
-async def list_books(request: Request, session: Reading, who: Who, query: Annotated[BookQuery, Query()]) -> Response:
+async def list_books(
+    request: Request, session: Reading, read: Catalogue, who: Who, query: Annotated[BookQuery, Query()]
+) -> Response:
     """Find books: with `q` the best first, else the newest, unless `sort` says otherwise.
 
     Suppressed ones are for librarians only.
     """
-    page = await queries.page(session, query, where=conditions(query, who))
-    rows, cursor = page.rows, page.next
+    where = conditions(query, who)
+    if query.include is None and not where:
+        page = await read(partial(queries.page, query=query))
+        items = [row.json() for row in page.rows]
+    else:
+        page = await queries.page(session, query, where=where)
+        items = await _with_counts(session, page) if query.include else [row.json() for row in page.rows]
     if query.q:
         metrics.searches_total.inc()
-    live = query.include == "availability"
-    counts = await live_counts(session, [row.id for row in rows]) if live and rows else {}
-    items = ",".join(row.json(availability=counts[row.id].model_dump_json()) if live else row.json() for row in rows)
-    members = json.dumps({"next": cursor, "corrected": page.corrected, "hint": page.hint}, ensure_ascii=False)
-    response = tagged(request, f'{{"items":[{items}],{members[1:-1]}}}')
-    response.headers.update(next_link(request, cursor))
-    if live or query.available is not None or query.branch is not None:
+    response = tagged(request, page_json(page, items))
+    response.headers.update(next_link(request, page.next))
+    response.headers[SURROGATE_KEY] = "catalogue"
+    if query.include or where:
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+async def _with_counts(session: AsyncSession, page: Page) -> list[str]:
+    counts = await live_counts(session, [row.id for row in page.rows]) if page.rows else {}
+    return [row.json(availability=counts[row.id].model_dump_json()) for row in page.rows]
 
 
 def conditions(query: BookQuery, who: Identity | None) -> list[ColumnElement[bool]]:
@@ -109,9 +120,9 @@ async def create_book(
 
 
 @router.get("/suggest")
-async def suggest_books(session: Reading, q: Annotated[str, Query(min_length=1, max_length=200)]) -> Suggestions:
+async def suggest_books(read: Catalogue, q: Annotated[str, Query(min_length=1, max_length=200)]) -> Suggestions:
     """Up to ten titles whose words begin with what was typed so far."""
-    found = await queries.suggest(session, q)
+    found = await read(partial(queries.suggest, typed=q))
     return Suggestions(items=[Suggestion(id=book_id, title=title) for book_id, title in found])
 
 
@@ -139,10 +150,12 @@ async def facets_of(session: AsyncSession, ids: Sequence[int]) -> BookFacets:
 
 
 @router.get("/{book_id}", response_model=BookRead, responses=problems(*_MISSING))
-async def get_book(request: Request, book_id: RowId, session: Reading, who: Who) -> Response:
+async def get_book(request: Request, book_id: RowId, read: Catalogue, who: Who) -> Response:
     """One book; its ETag is its version."""
-    row = await books.get(session, book_id=book_id, with_suppressed=bool(who and who.is_staff))
-    return versioned(request, row.json(), row.version)
+    row = await read(partial(books.get, book_id=book_id, with_suppressed=bool(who and who.is_staff)))
+    response = versioned(request, row.json(), row.version)
+    response.headers[SURROGATE_KEY] = f"catalogue book-{book_id}"
+    return response
 
 
 @router.put("/{book_id}", responses=problems(*_CHANGE))

@@ -1,0 +1,91 @@
+"""Other releases of the image: its file system with another version, and where a test wants it with a fault.
+
+A fault is one of the release: a file of its own in that release's file system, not a switch in the product.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from tests.integration.stack import image
+
+WORKER: Final = "app/commands/worker.py"
+STARTS: Final = "    application = create_app(settings, is_draining=draining.is_set)\n"
+BREAKS: Final = "    from app.fault import broken\n    application = broken(application)\n"
+HEAD: Final = '''"""A fault of this release."""
+import asyncio, itertools
+numbers = itertools.count(1)
+PROBLEM = b'{"type":"about:blank","status":500,"code":"internal_error","title":"x","detail":"x","request_id":"x"}'
+def broken(sound):
+    async def application(scope, receive, send):
+        if scope["type"] == "http" and scope["path"].startswith("/api/") and await is_answered(send):
+            return
+        await sound(scope, receive, send)
+    return application
+'''
+FAULTS: Final = {
+    "failing": """async def is_answered(send):
+    if next(numbers) % 3:
+        return False
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(PROBLEM)).encode())]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": PROBLEM})
+    return True
+""",
+    "slow": """async def is_answered(send):
+    await asyncio.sleep(1.5)
+    return False
+""",
+}
+
+COLUMN: Final = '''"""What a later release may bring: a column."""
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9000", "{newest}", None, None
+def upgrade():
+    op.add_column("loans", sa.Column("shelf", sa.Text(), nullable=True))
+def downgrade():
+    op.drop_column("loans", "shelf")
+'''
+INDEX: Final = '''"""What a later release may bring: an index, built as ADR 6 says."""
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "9001", "9000", None, None
+def upgrade():
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_index("ix_loans_shelf", "loans", ["shelf", "due_at"])
+        return
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_loans_shelf")
+        op.create_index("ix_loans_shelf", "loans", ["shelf", "due_at"], postgresql_concurrently=True)
+        op.execute("SET lock_timeout = '200ms'")
+def downgrade():
+    op.drop_index("ix_loans_shelf", table_name="loans")
+'''
+
+
+def make(version: str, fault: str = "") -> tuple[str, Path]:
+    """A container of the image that says this version of itself; returns it and its file system."""
+    container, root = image.mounted()
+    service = root / "srv" / "library"
+    _rewrite(service, "app/__init__.py", '__version__ = "0.1.0"', f'__version__ = "{version}"')
+    if fault:
+        (service / "app" / "fault.py").write_text(HEAD + FAULTS[fault])
+        _rewrite(service, WORKER, STARTS, STARTS + BREAKS)
+    return container, root
+
+
+def widen(root: Path) -> None:
+    """Give the release a schema of its own."""
+    versions = root / "srv" / "library" / "alembic" / "versions"
+    newest = max(path.name[:4] for path in versions.glob("[0-9]*_*.py"))
+    (versions / "9000_shelf.py").write_text(COLUMN.replace("{newest}", newest))
+    (versions / "9001_shelf_index.py").write_text(INDEX)
+
+
+def _rewrite(service: Path, name: str, old: str, new: str) -> None:
+    path = service / name
+    text = path.read_text()
+    assert text.count(old) == 1, f"{name} is not as it was"
+    path.write_text(text.replace(old, new))
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()  # the image's never look at their source again
