@@ -6,7 +6,7 @@ SHELL := bash
 
 BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
-COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-deploy requirements-stack
+COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-deploy requirements-stack requirements-bench
 ARGS ?=
 
 .PHONY: help
@@ -26,12 +26,8 @@ stack-test: setup-stack ## Build the image, start all that docker-compose.yml na
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
 
 .PHONY: bench
-bench: setup-tests ## Measure what piles up costs at the desk, on both databases; QUICK=1 takes fewer rounds
-	@$(BIN)/python -m benchmarks.circulation $(if $(QUICK),--quick)
-
-.PHONY: bench-serving
-bench-serving: setup-tests assets ## Measure what an answer costs against the machine's limit and against peers; QUICK=1
-	@$(BIN)/python -m benchmarks.serving $(if $(QUICK),--quick)
+bench: setup-bench assets ## Measure every goal of performance, beside the machine's limit and peers; QUICK=1, ARGS="--only P1,P4"
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: soak
 soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
@@ -66,6 +62,11 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 
 .PHONY: setup-tests
 setup-tests: setup-servers setup-dev ## Install all that the tests need
+
+.PHONY: setup-bench
+setup-bench: setup-tests ## Install what `make bench` needs besides (root or sudo), and its peers into .venv-bench
+	@scripts/setup-servers.sh --bench
+	@scripts/setup.sh bench
 
 .PHONY: setup-stack
 setup-stack: setup-dev ## Install what `make stack-test` needs besides (root or sudo)
@@ -142,5 +143,5 @@ sbom: setup-dev ## Write the inventory of all that the service is made of (Cyclo
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays
-	@rm -rf .venv .venv-deploy .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
+	@rm -rf .venv .venv-bench .venv-deploy .make .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info app/static/vendor
 	@find app alembic scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -90,6 +90,12 @@ if [ "${1:-}" = --stack ]; then
 "
 fi
 
+if [ "${1:-}" = --bench ]; then
+  needs+="
+  has_wrk        wrk
+"
+fi
+
 missing() {
   local is_there package
   while read -r is_there package; do

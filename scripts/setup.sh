@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Makes .venv and installs the hash-locked requirements: `setup.sh run` for the service, `setup.sh dev` for tests too.
+# Makes .venv and installs the hash-locked requirements: `setup.sh run` for the service, `setup.sh dev` for tests too;
+# `setup.sh bench` makes .venv-bench, which holds what the service is measured beside.
 # Does nothing when that was done already; makes .venv anew when it is half-made, was moved, or its Python is gone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-profile=${1:?usage: setup.sh run|dev}
+profile=${1:?usage: setup.sh run|dev|bench}
 venv=.venv
+[ "$profile" != bench ] || venv=.venv-bench
 stamp=$venv/library-setup
 
 # A .venv that is a link was put there by somebody who looks after it himself.
@@ -15,13 +17,14 @@ stamp=$venv/library-setup
 fingerprint() {
   printf '%s\n' "$PWD"
   sha256sum pyproject.toml requirements.in requirements.txt requirements-dev.txt
+  [ "$profile" != bench ] || sha256sum requirements-bench.txt
 }
 
 is_usable() { [ -x $venv/bin/pip ] && [ "$(head -n 1 $stamp 2>/dev/null)" = "$PWD" ] && $venv/bin/python -c 'import pip' 2>/dev/null; }
 
 is_current() {
   local made
-  made=$(cat "$stamp.dev" 2>/dev/null || { [ "$profile" = run ] && cat "$stamp.run" 2>/dev/null; }) || return 1
+  made=$(cat "$stamp.dev" 2>/dev/null || cat "$stamp.bench" 2>/dev/null || { [ "$profile" = run ] && cat "$stamp.run" 2>/dev/null; }) || return 1
   [ "$made" = "$(fingerprint)" ] && [ -x $venv/bin/library ]
 }
 
@@ -70,7 +73,8 @@ if command -v flock >/dev/null; then
 fi
 
 lock=requirements.txt what="what the service needs"
-[ "$profile" = run ] || { lock=requirements-dev.txt what="what checks and tests need"; }
+[ "$profile" != dev ] || { lock=requirements-dev.txt what="what checks and tests need"; }
+[ "$profile" != bench ] || { lock=requirements-bench.txt what="what the service is measured beside"; }
 echo "Installing $what into $venv (a minute or so) …"
 is_usable || make_venv
 rm -f $stamp*

@@ -30,12 +30,14 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A PostgreSQL cluster of its own in a folder of its own."""
+    """A PostgreSQL cluster in a folder of its own, which is filled if it is new."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"postgresql://{POSTGRES_USER}@127.0.0.1:{self.port}"
         self.folder = folder
+        is_new = not (folder / "data").exists()
+        folder.mkdir(parents=True, exist_ok=True)
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             owner = pwd.getpwnam(POSTGRES_USER)
@@ -45,7 +47,8 @@ class Postgres:
         data = str(folder / "data")
         self._initdb = [*self._as_user, str(binaries / "initdb"), "-D", data, "-U", POSTGRES_USER, "-A", "trust"]
         self._control = [*self._as_user, str(binaries / "pg_ctl"), "-D", data, "-w", "-t", str(START_TIMEOUT_SECONDS)]
-        _run([*self._initdb, "-E", "UTF8", "--locale=C.UTF-8"])
+        if is_new:
+            _run([*self._initdb, "-E", "UTF8", "--locale=C.UTF-8"])
 
     def start(self, *, durable: bool = True, extra: str = "") -> None:
         options = (

@@ -7,13 +7,13 @@ from tests.house.source import Module, modules
 
 WHERE: dict[rules.Rule, tuple[str, ...]] = {
     rules.only_db_commits: ("app", "scripts"),
-    rules.files_stay_short: ("app", "tests", "scripts", ".ci"),
-    rules.functions_stay_short: ("app", "tests", "scripts", ".ci"),
+    rules.files_stay_short: ("app", "tests", "benchmarks", "scripts", ".ci"),
+    rules.functions_stay_short: ("app", "tests", "benchmarks", "scripts", ".ci"),
     rules.one_layer_of_middleware: ("app",),
-    rules.modules_say_what_they_are: ("app", "tests", "scripts", "alembic", ".ci"),
-    rules.imports_stand_on_top: ("app", "scripts", "tests"),
-    rules.suppressions_have_reasons: ("app", "tests", "scripts", "alembic", ".ci"),
-    rules.nothing_is_promised_for_later: ("app", "tests", "scripts", "alembic", ".ci"),
+    rules.modules_say_what_they_are: ("app", "tests", "benchmarks", "scripts", "alembic", ".ci"),
+    rules.imports_stand_on_top: ("app", "benchmarks", "scripts", "tests"),
+    rules.suppressions_have_reasons: ("app", "tests", "benchmarks", "scripts", "alembic", ".ci"),
+    rules.nothing_is_promised_for_later: ("app", "tests", "benchmarks", "scripts", "alembic", ".ci"),
     rules.tests_are_never_skipped: ("tests",),
     rules.tests_are_named_by_sentences: ("tests",),
 }

@@ -16,6 +16,7 @@ from tests.house.source import ROOT, tracked_files
 LIST = "dependencies.toml"
 LOCKS = {
     "runtime": "requirements.txt", "tools": "requirements-dev.txt", "assets": "requirements-assets.txt",
+    "peers": "requirements-bench.txt",
     "deploy": "requirements-deploy.txt", "provider": "requirements-provider.txt", "stack": "requirements-stack.txt",
 }  # fmt: skip
 NODE_LOCK = ROOT / "tests" / "deployment" / "node" / "package-lock.json"
@@ -83,6 +84,7 @@ def listed() -> dict[str, dict[str, str]]:
 def locked() -> dict[str, set[str]]:
     found = {part: set(PINNED.findall((ROOT / lock).read_text())) for part, lock in LOCKS.items()}
     found["tools"] -= found["runtime"]
+    found["peers"] -= found["runtime"] | found["tools"]
     return found
 
 

@@ -1,13 +1,10 @@
-"""What a long history and a long queue cost at the desk: medians of interleaved rounds through the whole application.
+"""What a long history and a long queue cost at the desk (P10): medians of interleaved rounds, on both databases.
 
-Run by `make bench`. Each row compares a step with the same step where nothing has piled up; the goal is a ratio of at
-most 1.1. Exits with 1 if one is missed. Figures go to build/evidence/P10.json.
+Each figure compares a step through the whole application with the same step where nothing has piled up.
 """
 
-import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,8 +14,6 @@ from pathlib import Path
 from typing import Final
 
 import httpx2
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import text
 
 from app.core.config import Settings
@@ -27,9 +22,10 @@ from app.main import create_app
 from app.policies import service as policies
 from app.policies.schemas import PolicyCreate
 from benchmarks import past
-from tests import evidence, servers
+from benchmarks.judging import Figure, at_most
+from benchmarks.stage import Stage
 from tests.circulation import Library
-from tests.conftest import _administer, _migrate, _settings, close
+from tests.conftest import _migrate, _settings, close
 from tests.tokens import librarian, sign_in
 
 LIMIT: Final = 1.1
@@ -45,55 +41,38 @@ MEASUREMENTS: Final = 3
 class Row:
     """One comparison: seconds of a step with what piled up, and without it."""
 
-    goal: str
+    what: str
     burdened: list[float] = field(default_factory=list)
     free: list[float] = field(default_factory=list)
 
-    @property
-    def ratio(self) -> float:
-        return statistics.median(self.burdened) / statistics.median(self.free)
+    def figure(self, backend: str) -> Figure:
+        free, burdened = statistics.median(self.free), statistics.median(self.burdened)
+        detail = f"{free * 1_000:.1f} ms to {burdened * 1_000:.1f}"
+        return at_most("P10", f"{self.what}, {backend}", burdened / free, LIMIT, detail)
 
     @property
     def is_reached(self) -> bool:
-        return self.ratio <= LIMIT
+        return bool(self.figure("").is_reached)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = QUICK_ROUNDS if parser.parse_args().quick else ROUNDS
-    table = Table("database", "goal", "figure", "reached")
-    reached = True
+def measure(stage: Stage) -> Iterator[Figure]:
     for backend in ("postgresql", "sqlite"):
-        with _service(backend) as settings:
-            rows = asyncio.run(_measure(settings, rounds))
-        for row in rows:
-            without, with_it = (statistics.median(each) * 1_000 for each in (row.free, row.burdened))
-            figure = f"{row.ratio:.2f} ({without:.1f} → {with_it:.1f} ms)"
-            table.add_row(backend, f"{row.goal} ≤ {LIMIT}", figure, "yes" if row.is_reached else "NO")
-            reached = reached and row.is_reached
-        figures = {row.goal: {"value": round(row.ratio, 3), "limit": LIMIT, "rounds": rounds} for row in rows}
-        evidence.keep("P10", backend, **figures)
-    Console().print(table)
-    return 0 if reached else 1
+        with _library(stage, backend) as settings:
+            rows = asyncio.run(_measure(settings, QUICK_ROUNDS if stage.quick else ROUNDS))
+        yield from (row.figure(backend) for row in rows)
 
 
 @contextmanager
-def _service(backend: str) -> Iterator[Settings]:
-    """A migrated library; PostgreSQL as in production, with fsync."""
-    with tempfile.TemporaryDirectory(prefix="library-bench-") as folder:
-        if backend == "sqlite":
-            yield _prepared(_settings(Path(folder)))
-            return
-        with servers.postgres(durable=True) as cluster:
-            asyncio.run(_administer(cluster.url, "CREATE DATABASE bench"))
-            yield _prepared(_settings(Path(folder), database_url=f"{cluster.url}/bench"))
-
-
-def _prepared(settings: Settings) -> Settings:
-    asyncio.run(_migrate(settings))
+def _library(stage: Stage, backend: str) -> Iterator[Settings]:
+    """An empty, migrated library; PostgreSQL as in production, with fsync."""
     changes = {"public_url": "http://localhost", "rate_limit_enabled": False, "log_level": "ERROR"}
-    return settings.model_copy(update=changes)
+    if backend == "postgresql":
+        yield stage.library("history").model_copy(update=changes)
+        return
+    with tempfile.TemporaryDirectory(prefix="library-bench-") as folder:
+        settings = _settings(Path(folder))
+        asyncio.run(_migrate(settings))
+        yield settings.model_copy(update=changes)
 
 
 async def _measure(settings: Settings, rounds: int) -> list[Row]:
@@ -209,7 +188,3 @@ async def _settle_statistics(database: Database) -> None:
     """What autovacuum does within a minute of such a load."""
     async with database.exclusive() as connection:
         await connection.execute(text("ANALYZE"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

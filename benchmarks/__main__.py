@@ -1,0 +1,91 @@
+"""`make bench`: the goals of performance, each with its figure, from one run; into build/evidence too.
+
+QUICK=1 takes the small file and shorter rounds, and ends within five minutes. ARGS="--only P1,P9" takes the parts that
+measure those. Exits with 1 only if a ratio is a quarter worse than in benchmarks/baseline.json.
+"""
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+
+from benchmarks import judging
+from benchmarks.judging import Figure
+from benchmarks.parts import PARTS, Part
+from benchmarks.stage import Stage, kept_baseline
+from tests import evidence
+
+WIDTH: Final = 150
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # its servers stop with it
+    asked = _arguments()
+    console = Console(width=WIDTH)
+    with ExitStack() as stack:
+        stage = Stage(asked.quick, stack)
+        figures, seconds = _measured(stage, _chosen(asked.only))
+    for name, rows in stage.tables.items():
+        console.print(f"\n{name}", rows, sep="\n")
+    console.print("", judging.table(figures), sep="\n")
+    worse = judging.regressions(figures, kept_baseline())
+    _keep(stage, figures, seconds, worse)
+    for line in worse:
+        console.print(f"WORSE BY A QUARTER: {line}", style="bold")
+    return 1 if worse else 0
+
+
+def _measured(stage: Stage, parts: list[Part]) -> tuple[list[Figure], dict[str, float]]:
+    figures: list[Figure] = []
+    seconds = {}
+    for part in parts:
+        began = time.monotonic()
+        figures += part.measure(stage)
+        seconds[part.name] = round(time.monotonic() - began, 1)
+        print(f"{part.name}: {', '.join(part.goals)} took {seconds[part.name]} s", flush=True)
+    return figures, seconds
+
+
+def _chosen(only: str) -> list[Part]:
+    wanted = {goal.strip().upper() for goal in only.split(",") if goal.strip()}
+    if unknown := wanted - {goal for part in PARTS for goal in part.goals}:
+        sys.exit(f"No part measures {', '.join(sorted(unknown))}.")
+    return [part for part in PARTS if not wanted or wanted & set(part.goals)]
+
+
+def _keep(stage: Stage, figures: list[Figure], seconds: dict[str, float], worse: list[str]) -> None:
+    rows: list[dict[str, Any]] = []
+    for each in figures:
+        limit = {} if each.limit is None else {"limit": each.limit}
+        row = {"value": round(each.value, 4), "size": stage.size, "quick": stage.quick, **limit}
+        evidence.keep(each.goal, each.what, **row)
+        rows.append({"goal": each.goal, "what": each.what, **row, "reached": each.is_reached, "detail": each.detail})
+    machine = {
+        "cores": psutil.cpu_count(), "memory_gib": psutil.virtual_memory().total >> 30,
+        "python": platform.python_version(), "load_before": stage.load_before,
+    }  # fmt: skip
+    whole = {
+        "figures": rows, "servers": stage.told, "seconds": seconds, "worse": worse, "machine": machine,
+        "taken_at": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+    }  # fmt: skip
+    (evidence.FOLDER / "bench.json").write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="the small file, shorter rounds")
+    parser.add_argument("--only", default="", metavar="P1,P9", help="the parts that measure these goals")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
