@@ -14,13 +14,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from sqlalchemy import update
+
 from app.commands.backups.kept import BackupDamaged, Engine, Moment, NoBackup, RestoreFailed, Scratch, Tables
 from app.commands.backups.place import Place
 from app.commands.backups.postgres import Postgres
 from app.commands.backups.sqlite import Sqlite
 from app.core import migrations
 from app.core.config import Settings
-from app.core.db import Database
+from app.core.db import Database, Generation
 from app.core.revision import is_pending
 from app.erasure import service as erasure
 from app.loans.invariants import violations
@@ -111,6 +113,7 @@ async def _made_good(settings: Settings, scratch: Scratch, began: float) -> Repo
     async with _opened(scratch.settings) as database:
         if await is_pending(database):
             await migrations.upgrade(database)
+        await _outdate(database, now)
         _, erased = await erasure.replay(database, place.storage(), timezone=settings.timezone, now=now)
         await database.scrub()
         async with database.reading() as session:
@@ -125,6 +128,15 @@ async def _made_good(settings: Settings, scratch: Scratch, began: float) -> Repo
         erased_again=erased,
         violations=tuple(f"{each.rule} ({each.what})" for each in found),
     )
+
+
+async def _outdate(database: Database, now: datetime) -> None:
+    """Let every kind of data be newer than whatever was kept of it: a number that comes again would bring that back.
+
+    The clock's milliseconds are beyond all numbers that were used, for they rise by one with a change.
+    """
+    async with database.transaction() as session:
+        await session.execute(update(Generation).values(number=int(now.timestamp() * 1000)))
 
 
 def _ended(report: Report, began: float, former: str = "") -> Report:

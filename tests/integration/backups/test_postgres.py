@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -76,7 +77,8 @@ async def test_a_second_before_all_loans_were_deleted_comes_back_hash_equal(clus
     cluster.stop("fast")
     told = json.loads(library.done("restore", "--to", moment.isoformat(" "), "--json"))
     cluster.start()
-    assert differing(before, await tables_of(settings)) == []
+    # Nothing that was kept of the catalogue may be taken for new: its number is a new one.
+    assert differing(before, await tables_of(settings)) == ["generations"]
     assert await loans_of(settings) == {loan for loan, _ in use.confirmed}
     assert not told["violations"]
     assert datetime.fromisoformat(told["reached_at"]) <= moment
@@ -170,5 +172,6 @@ def full_disk(cluster: Cluster) -> None:
     within = ["unshare", *root, "--mount", "sh", "-euc", script, "sh"]
     failed = cluster.library().run("backup", "run", "--full", wrapped=within)
     assert failed.returncode == 1
-    assert "No space left on device" in failed.stderr
+    # A write that stops half-way has no errno to tell of.
+    assert re.search(r"No space left on device|unable to write", failed.stderr), failed.stderr
     assert "What was kept before is untouched" in failed.stderr

@@ -42,7 +42,7 @@ async def test_a_library_is_brought_back_to_before_its_loans_were_deleted(settin
     told = json.loads(library.done("restore", "--to", moment.isoformat(" "), "--json"))
     after = tables_of(file)
     # That the backup was made is noted once it is made.
-    assert {name for name in before if before[name] != after[name]} == {"job_runs"}
+    assert {name for name in before if before[name] != after[name]} == {"job_runs", "generations"}
     assert await loans_of(settings) == {loan for loan, _ in use.confirmed}
     assert "1 backups" not in library.done("backup", "check")
     evidence.keep(
