@@ -170,5 +170,5 @@ def full_disk(cluster: Cluster) -> None:
     within = ["unshare", *root, "--mount", "sh", "-euc", script, "sh"]
     failed = cluster.library().run("backup", "run", "--full", wrapped=within)
     assert failed.returncode == 1
-    assert "No space left on device" in failed.stderr
+    assert "is there room on its disk?" in failed.stderr
     assert "What was kept before is untouched" in failed.stderr
