@@ -17,6 +17,7 @@ from app.core.errors import SettingsError
 
 STANZA: Final = "library"
 SHOWN_CHARACTERS: Final = 300
+UNWRITTEN: Final = "[064]"
 FULL_DISK: Final = "No space left on device"
 
 
@@ -137,4 +138,6 @@ def _told(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     worst = [line for line in lines if FULL_DISK in line] or [line for line in lines if "ERROR:" in line]
     said = (worst or lines or ["it said nothing"])[0]
-    return said.rpartition("ERROR:")[2].strip()[:SHOWN_CHARACTERS].rstrip(":.")
+    told = said.rpartition("ERROR:")[2].strip()[:SHOWN_CHARACTERS].rstrip(":.")
+    # Of a short write it tells the reason that the system gave last, whatever that was about.
+    return f"{told}; is there room on its disk?" if UNWRITTEN in told else told
