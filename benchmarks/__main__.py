@@ -1,8 +1,8 @@
 """`make bench`: the goals of performance, each with its figure, from one run; into build/evidence too.
 
 QUICK=1 takes the small file and shorter rounds, and ends within five minutes. ARGS="--only P1,P9" takes the parts that
-measure those. Exits with 1 only if a part broke off, or a ratio is a quarter worse than in benchmarks/baseline.json, which --keep-baseline
-writes anew (take it from QUICK=1 on a quiet machine, as that is what CI compares).
+measure those. Exits with 1 only if a part broke off, or a ratio is a quarter worse than in benchmarks/baseline.json.
+--keep-baseline writes that anew: take it from QUICK=1 on a quiet machine, since that is what CI compares.
 """
 
 import argparse

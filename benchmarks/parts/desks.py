@@ -55,7 +55,8 @@ async def _desk(address: str, token: str, turns: range) -> list[float]:
 
 async def _scan(client: Client, token: str, typed: dict[str, str]) -> float:
     headers = {
-        "Authorization": f"Bearer {token}", "HX-Request": "true", "Sec-Fetch-Site": "same-origin", "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": f"Bearer {token}", "HX-Request": "true", "Sec-Fetch-Site": "same-origin",
+        "Content-Type": "application/x-www-form-urlencoded",
     }  # fmt: skip
     answer = await client.ask("POST", "/desk/scans", body=urlencode(typed).encode(), headers=headers)
     if answer.status != OK:
