@@ -32,7 +32,7 @@ LIMIT: Final = 1.1
 LOANS: Final = 2_000
 WAITING: Final = 1_000
 ROUNDS: Final = 150
-QUICK_ROUNDS: Final = 40
+QUICK_ROUNDS: Final = 25
 WARM_UP: Final = 5
 MEASUREMENTS: Final = 3
 

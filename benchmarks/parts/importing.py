@@ -28,7 +28,9 @@ def measure(stage: Stage) -> list[Figure]:
     seconds = time.monotonic() - began
     rate = imported["records"] / imported["seconds"]
     detail = f"{imported['records'] / seconds:,.0f} records a second to {rate:,.0f}"
+    size = stage.ask("SELECT pg_database_size('catalogue')", database="catalogue")
     return [
+        Figure("P11", "bytes that a book takes, with its record and indexes", size / imported["records"]),
         at_least("P11", "import of MARC, of COPY of its rows", seconds / imported["seconds"], 0.5, detail),
         at_most("P11", "import, peak MiB", imported["peak_bytes"] / 2**20, PEAK_MIB),
     ]

@@ -40,6 +40,10 @@ LOCK_AND_UPDATE: Final = (
     ),
     "UPDATE copies SET status = 'reserved' WHERE id = :taken_id;",
 )
+LEFT: Final = """
+    SELECT sum(pg_total_relation_size(name)) / (SELECT count(*) FROM loans)
+    FROM unnest(ARRAY['loans', 'events', 'audit_entries', 'scans', 'notices']::regclass[]) AS name
+"""
 TOOK: Final = "UPDATE copies SET status="
 TAKE_TURN: Final = (
     "SELECT copy_id, book_id, barcode, reader_id, card_number, now()::text AS now{ids}"
@@ -90,6 +94,7 @@ def measure(stage: Stage) -> list[Figure]:
         per_second = statistics.median(each.per_second for each in http)
         tail = statistics.median(each.p99_ms / each.p50_ms for each in http)
         cpu = statistics.median(each.cpu_us for each in http)
+        size = stage.ask(LEFT, database="lending")
         locking = _hot(stage, desk, each=each // 2, rounds=rounds)
     pgbench = statistics.median(sql)
     return [
@@ -97,6 +102,7 @@ def measure(stage: Stage) -> list[Figure]:
                  f"{pgbench:.0f} a second to {per_second:.0f}; {cpu / 1000:.1f} ms of Python each"),
         at_most("P8", "check-out, p99 over p50", tail, 4),
         locking,
+        Figure("P6", "bytes that a loan leaves behind, with indexes", float(size)),
     ]  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def _start(stage: Stage, stack: ExitStack) -> dict[str, Load]:
         "the shell around it": peer(uvicorn("benchmarks.peers.shelled:app"), "/bare"),
         "nginx, a file": peer(nginx(folder), "/body"),
         **{name: peer(command, path) for name, (command, path, _) in PEERS.items()},
-        **_pages(stage, cached, settings),
+        **({} if stage.quick else _pages(stage, cached, settings)),
     }
 
 

@@ -11,7 +11,7 @@ from benchmarks.stage import Stage, ours
 from benchmarks.wrk import serving, uvicorn
 
 STARTS: Final = 7
-QUICK_STARTS: Final = 3
+QUICK_STARTS: Final = 2
 PROCESS_MIB: Final = 85
 WORKER_MIB: Final = 50
 LOOKS: Final = 50
