@@ -46,6 +46,7 @@ def _start_all(stack: Stack) -> None:
     assert migrate.process is not None
     assert migrate.process.wait(60) == 0, migrate.log.read_text()
     stack.end("migrate")
+    stack.start("backup")
     waited = time.monotonic()
     for name in ("api-1", "api-2"):
         stack.start("api", name)
@@ -54,6 +55,7 @@ def _start_all(stack: Stack) -> None:
     api_seconds = time.monotonic() - waited
     for name in ("scheduler", "nginx"):
         stack.start(name).wait_until_healthy()
+    stack.running["backup"].wait_until_healthy()  # once it has made its first backup
     evidence.keep(
         "S8-image",
         "started",

@@ -97,13 +97,17 @@ class Sandbox:
                 raise AssertionError(f"{self.service.name} is not healthy: {self.log.read_text()[-3000:]}")
             time.sleep(0.5)
 
+    @property
+    def _is_database(self) -> bool:
+        return "library-database" in self.service.image
+
     def _environment(self) -> list[str]:
-        base = IMAGE_ENVIRONMENT if self.image_root else {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        base = IMAGE_ENVIRONMENT if self.image_root else {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
         return [f"{name}={value}" for name, value in (base | self.service.environment).items()]
 
     def _command(self) -> list[str]:
         words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
-        if "library-database" in self.service.image:
+        if self._is_database:
             return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
         return words
 
@@ -122,9 +126,16 @@ class Sandbox:
         for target in self.service.tmpfs:
             yield f"at={root}$(inside {target}); mkdir -p $at; mount -t tmpfs -o mode=1777 tmpfs $at"
         for volume, target in self.service.volumes:
-            yield f"mkdir -p {volumes}/{volume}; chown {uid_gid} {volumes}/{volume}"
+            # A new volume gets what the image has there, and keeps its owner, whoever uses it later.
+            new = f"{volumes}/{volume}"
+            have = f"cp -a {self.image_root}{target}/. {new}; " if self.image_root else ""
+            yield f"[ -d {new} ] || {{ mkdir -p {new}; {have}chown {uid_gid} {new}; }}"
             yield f"at={root}$(inside {target}); mkdir -p $at; mount --bind {volumes}/{volume} $at"
         bound = [*self.service.files, *((secrets / name, f"/run/secrets/{name}") for name in self.service.secrets)]
+        if self._is_database:
+            command = f"{root}/usr/local/bin/library"
+            yield f"echo {shell([shims.COMMAND])} >{command}; chmod 755 {command}"
+            bound += shims.LIBRARY
         for source, target in bound:
             make = "mkdir -p $at" if source.is_dir() else "mkdir -p ${at%/*}; touch $at"
             yield f"at={root}$(inside {target}); {make}; mount --bind {source} $at; mount -o remount,bind,ro $at"

@@ -1,9 +1,25 @@
 """Where Debian's servers stand in for the images': what the image's own entrypoint does, and nothing of our files.
 
+The database's image also has the `library` command, with a Python of its own: the tests' own stands in for it.
+
 The official PostgreSQL image makes the cluster and runs /docker-entrypoint-initdb.d before its command; Debian's server
 has no such entrypoint, and keeps its programs off the PATH.
 """
 
+import sys
+import sysconfig
+from pathlib import Path
+
+from tests.integration.stack.compose import ROOT
+
+LIBRARY = [
+    (Path(sys.base_prefix), "/opt/python"),
+    (Path(sysconfig.get_path("purelib")), "/opt/library"),
+    *((ROOT / name, f"/srv/library/{name}") for name in ("app", "alembic", "alembic.ini")),
+]
+COMMAND = """#!/bin/sh
+LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/srv/library:/opt/library PYTHONDONTWRITEBYTECODE=1 exec /opt/python/bin/python3 -m app.cli "$@"
+"""
 POSTGRES = """
 PATH=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1):$PATH
 if [ -n "${POSTGRES_INITDB_ARGS:-}" ] && [ ! -s "$PGDATA/PG_VERSION" ]; then

@@ -69,3 +69,11 @@ def test_the_replica_follows_the_primary(stack: Stack) -> None:
     while ask(stack, "app", statement, service="replica") != (0, "t|1"):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_the_backup_that_was_made_at_the_start_can_be_restored(stack: Stack) -> None:
+    backup = stack.running["backup"]
+    assert backup.run("library", "backup", "mark").returncode == 0
+    tried = backup.run("library", "backup", "test")
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert "restore_test: backup" in tried.stdout
