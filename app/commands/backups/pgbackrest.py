@@ -140,4 +140,4 @@ def _told(text: str) -> str:
     said = (worst or lines or ["it said nothing"])[0]
     told = said.rpartition("ERROR:")[2].strip()[:SHOWN_CHARACTERS].rstrip(":.")
     # Of a short write it tells the reason that the system gave last, whatever that was about.
-    return f"{told}; is there room on its disk?" if UNWRITTEN in told else told
+    return f"{told}; is there room on its disk?" if UNWRITTEN in text or FULL_DISK in text else told

@@ -33,6 +33,8 @@ class Cluster(servers.Postgres):
             "PGBACKREST_CONFIG": str(folder / "pgbackrest.conf"),
             "PGBACKREST_CONFIG_INCLUDE_PATH": str(folder / "conf.d"),
             "PGBACKREST_LOCK_PATH": str(folder / "lock"),
+            # What is damaged on purpose doesn't get better in the 15 s after which it is read again.
+            "PGBACKREST_JOB_RETRY": "0",
         }
         self._write_configuration(folder)
         shipped = (ROOT / "postgres" / "postgresql.conf").read_text().splitlines()

@@ -18,7 +18,8 @@ LIBRARY = [
     *((ROOT / name, f"/srv/library/{name}") for name in ("app", "alembic", "alembic.ini")),
 ]
 COMMAND = """#!/bin/sh
-LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/srv/library:/opt/library PYTHONDONTWRITEBYTECODE=1 exec /opt/python/bin/python3 -m app.cli "$@"
+export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/srv/library:/opt/library PYTHONDONTWRITEBYTECODE=1
+exec /opt/python/bin/python3 -m app.cli "$@"
 """
 POSTGRES = """
 PATH=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1):$PATH
