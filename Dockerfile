@@ -1,6 +1,7 @@
 # The library's image. BASE is any image with Python 3.11 or newer and its venv module; both stages stand on it, so
 # that the virtual environment made in the first finds its interpreter in the second.
 ARG BASE=python:3.13.9-slim-trixie
+ARG DATABASE=postgres:18.1-trixie
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
@@ -24,6 +25,19 @@ RUN /opt/tools/bin/python scripts/assets.py \
   && find /opt/library/lib -name '*.so' '(' -path '*/uvloop/*' -o -path '*/asyncpg/*' ')' -exec strip --strip-unneeded {} + \
   && /opt/library/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/library/lib app alembic \
   && mkdir -p /var/lib/library/uploads
+
+# The database server's image: PostgreSQL as it is published, pgBackRest, and the commands that make backups, restore
+# them and try that out. Debian's Python is the minor version for which the packages were installed above.
+FROM ${DATABASE} AS database
+# hadolint ignore=DL3008  # the base names the release
+RUN apt-get update && apt-get install --yes --no-install-recommends pgbackrest python3 && rm -rf /var/lib/apt/lists/* \
+  && install -d -o postgres -g postgres -m 700 /var/lib/library-backups \
+  && printf '#!/bin/sh\nexec python3 -m app.cli "$@"\n' >/usr/local/bin/library && chmod 755 /usr/local/bin/library
+COPY --from=build /opt/library/lib/python3.13/site-packages /opt/library
+COPY --from=build /srv/library/app /srv/library/app
+COPY --from=build /srv/library/alembic /srv/library/alembic
+COPY --from=build /srv/library/alembic.ini /srv/library/pyproject.toml /srv/library/
+ENV PYTHONPATH=/srv/library:/opt/library PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LOG_FORMAT=json
 
 FROM ${BASE}
 ARG VERSION=0.1.0

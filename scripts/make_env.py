@@ -88,8 +88,23 @@ def _secrets() -> dict[str, str]:
 def _added(folder: Path) -> list[str]:
     """What later releases need besides; made of what is there already."""
     password = (folder / "db_app_password").read_text(encoding="utf-8")
-    url = f"postgresql://library_app:{password}@replica:5432/library"
-    return ["secrets/database_replica_url"] if _write(folder / "database_replica_url", url) else []
+    files = {
+        "database_replica_url": f"postgresql://library_app:{password}@replica:5432/library",
+        "pgbackrest.conf": _repository(),
+    }
+    return [f"secrets/{name}" for name, text in files.items() if _write(folder / name, text)]
+
+
+def _repository() -> str:
+    """Where backups go, and the key without which nobody reads them."""
+    return (
+        "# Keep a copy of this file elsewhere: without its key no backup can be read. docs/backup.md says how to use\n"
+        "# a bucket, and how to have a second copy that nobody here can delete.\n"
+        "[global]\n"
+        "repo1-path=/var/lib/library-backups/pgbackrest\n"
+        "repo1-cipher-type=aes-256-cbc\n"
+        f"repo1-cipher-pass={secrets.token_urlsafe(48)}\n"
+    )
 
 
 def _certificates(folder: Path, host: str) -> list[str]:

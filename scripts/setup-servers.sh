@@ -26,6 +26,8 @@ has_postgres() {
   return 1
 }
 
+has_pgbackrest() { command -v pgbackrest >/dev/null; }
+
 has_redis() { command -v redis-server >/dev/null; }
 
 # What watches the service, and what it asks; the shipped alerts are tried in them.
@@ -59,6 +61,7 @@ has_chromium() { command -v chromium >/dev/null; }
 needs="
   has_venv      python3-venv
   has_postgres  postgresql
+  has_pgbackrest  pgbackrest
   has_redis     redis-server
   has_curl      curl
   has_prometheus         prometheus

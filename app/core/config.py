@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     max_upload_size: int = Field(10 * 1024 * 1024, ge=1_024, le=1024**3)
     upload_dir: Path | None = None
     storage_url: StorageUrl | None = None
+    backup_dir: Path | None = None
+    pgbackrest_config: Path = Path("/etc/pgbackrest/pgbackrest.conf")
     allowed_file_types: Words = ("image/jpeg", "image/png", "image/webp", "image/gif", "application/pdf")
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

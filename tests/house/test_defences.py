@@ -19,9 +19,9 @@ HOLDERS = {
     "db_superuser_password": {"db"},
     "db_migrate_password": {"db"},
     "db_replicator_password": {"db", "replica"},
-    "secret_key": {"api", "api-green", "scheduler", "migrate"},
+    "secret_key": {"api", "api-green", "scheduler", "migrate", "backup", "restore"},
     "encryption_key": {"api", "api-green", "scheduler"},
-    "database_url": {"api", "api-green", "scheduler"},
+    "database_url": {"api", "api-green", "scheduler", "backup", "restore"},
 }
 
 

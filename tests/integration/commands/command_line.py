@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,9 +45,12 @@ class CommandLine:
             },
         )
 
-    def run(self, *arguments: str, given: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, given: str = "", wrapped: Sequence[str] = (), **settings: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; `wrapped` are words before it, such as another program that starts it."""
         return subprocess.run(
-            [*COMMAND, *arguments],
+            [*wrapped, *COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(settings),
             input=given,

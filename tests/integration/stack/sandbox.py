@@ -103,7 +103,7 @@ class Sandbox:
 
     def _command(self) -> list[str]:
         words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
-        if self.service.image.startswith("postgres:"):
+        if "library-database" in self.service.image:
             return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
         return words
 
