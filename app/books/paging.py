@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, exists, null, select, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, Tuple, exists, literal, null, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.books import search
@@ -65,15 +65,21 @@ def page_of(found: Sequence[Any], limit: int, question: str) -> Page:
 def ordered(statement: Select[Any], sort: str | None, cursor: Cursor | None) -> Select[Any]:
     if sort == "title":
         if cursor:
-            statement = statement.where(tuple_(Book.title_key, Book.id) > (cursor.key, cursor.id))
+            statement = statement.where(tuple_(Book.title_key, Book.id) > _place(Book.title_key, cursor))
         return statement.order_by(Book.title_key, Book.id)
     if sort == "popularity":
         if cursor:
-            statement = statement.where(tuple_(Book.popularity, Book.id) < (cursor.key, cursor.id))
+            statement = statement.where(tuple_(Book.popularity, Book.id) < _place(Book.popularity, cursor))
         return statement.order_by(Book.popularity.desc(), Book.id.desc())
     if cursor:
         statement = statement.where(Book.id < cursor.id)
     return statement.order_by(Book.id.desc())
+
+
+def _place(column: InstrumentedAttribute[Any], cursor: Cursor) -> Tuple:
+    """Where the last page ended; a parameter that is given later stays one."""
+    wanted: tuple[tuple[Any, Any], ...] = ((cursor.key, column.type), (cursor.id, Book.id.type))
+    return tuple_(*(each if isinstance(each, BindParameter) else literal(each, kind) for each, kind in wanted))
 
 
 def question(query: BookQuery) -> str:

@@ -24,7 +24,7 @@ ADDRESS = re.compile(r"(?:localhost:\d+|[\s`'\"])(/(?:api/v1|health|metrics|docs
 LIBRARY = re.compile(r"(?:^|[`\s/])library ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 CAPITALS = re.compile(r"(?<![\w/.])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b")
 # For `make test` and the pipeline, and not the service's.
-NO_SETTINGS = {"KUBECONFIG_CONTENT", "PROMETHEUS_URL", "TEST_POSTGRES_URL", "WEBHOOK_URL"}
+NO_SETTINGS = {"BENCH_CACHE", "KUBECONFIG_CONTENT", "PROMETHEUS_URL", "TEST_POSTGRES_URL", "WEBHOOK_URL"}
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 DECISIONS = ROOT / "docs" / "adr"
