@@ -39,8 +39,9 @@ def test_help_names_every_command_and_loads_nothing_heavy(bare: CommandLine) -> 
 def test_every_command_explains_itself_with_an_example(bare: CommandLine, command: str) -> None:
     text = bare.done(command, "--help")
     if "Commands:" in text:
-        names = [line.split()[0] for line in text.partition("Commands:\n")[2].splitlines() if line.startswith("  ")]
-        text = "".join(bare.done(command, name, "--help") for name in names)
+        listed = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        names = [line.split()[0] for line in listed if line[2] != " "]
+        text += "".join(bare.done(command, name, "--help") for name in names)
     assert "Example" in text
     assert f"library {command}" in text
     assert not list(bare.folder.iterdir())
