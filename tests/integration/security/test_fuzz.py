@@ -52,7 +52,7 @@ def _serving(settings: Settings) -> Iterator[tuple[str, Shell]]:
     """A real server of the whole application, in a thread."""
     shell = create_app(settings)
     port = servers.free_port()
-    server = uvicorn.Server(uvicorn.Config(shell, port=port, log_level="error", proxy_headers=False))
+    server = uvicorn.Server(uvicorn.Config(shell, port=port, log_config=None, proxy_headers=False))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
