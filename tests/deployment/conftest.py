@@ -79,6 +79,15 @@ def pods(documents: Iterable[Document]) -> Iterator[tuple[str, Document]]:
             yield name, document["spec"]["jobTemplate"]["spec"]["template"]
 
 
+def database_image() -> str:
+    """PostgreSQL's own image, on which the one that Compose runs is built."""
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    image = dockerfile.partition("ARG DATABASE=")[2].partition("\n")[0]
+    version = image.removeprefix("postgres:").partition("-")[0]
+    assert compose()["services"]["db"]["image"].endswith(f"library-database:{version}}}")
+    return image
+
+
 def compose() -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     return found

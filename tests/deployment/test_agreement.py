@@ -13,7 +13,16 @@ from app import cli
 from app.jobs.registry import JOBS
 from app.jobs.schedule import Daily
 from scripts import k8s_render
-from tests.deployment.conftest import ROOT, Document, compose, named, of_kind, service_containers, settings_of
+from tests.deployment.conftest import (
+    ROOT,
+    Document,
+    compose,
+    database_image,
+    named,
+    of_kind,
+    service_containers,
+    settings_of,
+)
 
 
 def test_the_stable_service_never_reaches_a_canary(rendered: dict[str, list[Document]]) -> None:
@@ -132,7 +141,7 @@ def test_the_servers_beside_the_service_are_those_of_compose(rendered: dict[str,
     lines = (ROOT / "redis" / "redis.conf").read_text(encoding="utf-8").splitlines()
     shipped = {tuple(line.split(None, 1)) for line in lines if line and not line.startswith("#")}
     assert {each for each in said if each[0] != "aclfile"} == {each for each in shipped if each[0] != "aclfile"}
-    version = services["db"]["image"].removeprefix("postgres:").partition("-")[0]
+    version = database_image().removeprefix("postgres:").partition("-")[0]
     cluster = named(documents, "Cluster", "database")["spec"]
     assert cluster["imageName"].rpartition(":")[2] == version
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.deployment import provider
-from tests.deployment.conftest import ROOT, TOOLS, Document, compose, named, of_kind, settings_of
+from tests.deployment.conftest import ROOT, TOOLS, Document, database_image, named, of_kind, settings_of
 from tests.deployment.test_schemas import VERSIONS
 
 ENVIRONMENTS: Final = ("production", "staging")
@@ -149,7 +149,7 @@ def test_what_terraform_makes_is_what_the_overlay_expects(
         "namespace", documents[0]["metadata"]["name"]
     )
     assert module["cluster"]["kubernetes_version"][0] in {version.rpartition(".")[0] for version in VERSIONS}
-    version = compose()["services"]["db"]["image"].removeprefix("postgres:").partition("-")[0]
+    version = database_image().removeprefix("postgres:").partition("-")[0]
     assert module["database"]["engine_version"] == [version]
     may = told["folders"]["modules/cluster"]["blocks"]["locals"][0]["may"][0]
     for role, each in may.items():

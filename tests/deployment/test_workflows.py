@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.deployment.conftest import NODE_MODULES, ROOT, compose, tool
+from tests.deployment.conftest import NODE_MODULES, ROOT, database_image, tool
 
 WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PINNED: Final = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
@@ -117,7 +117,7 @@ def test_production_comes_after_staging_and_goes_back_by_itself() -> None:
 
 def test_the_servers_of_the_pipeline_are_those_of_compose() -> None:
     service = loaded(ROOT / ".github" / "workflows" / "ci.yml")["jobs"]["tests"]["services"]["postgres"]
-    assert service["image"] == compose()["services"]["db"]["image"]
+    assert service["image"] == database_image()
 
 
 def test_no_job_is_forgotten() -> None:
