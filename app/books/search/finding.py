@@ -84,6 +84,16 @@ async def _unordered(
     return found
 
 
+async def plan_each(session: AsyncSession) -> None:
+    """Let PostgreSQL plan each question by its own values until the transaction ends.
+
+    After five of a kind it would go on with one plan for all, made for no value in particular: such a plan took 3 s
+    for a search with four filters, and 8 ms are right.
+    """
+    if not index.is_sqlite(session):
+        await session.execute(text("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"))
+
+
 async def _plan(session: AsyncSession, **methods: bool) -> None:
     """Allow or forbid the planner's methods until the transaction ends; misjudging one word costs a whole scan."""
     said = (
