@@ -1,7 +1,7 @@
 """The shell: the one ASGI layer around the application, so that what every request needs costs one layer.
 
-Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → lane → body limit →
-shortcut → application, under a deadline; headers are set and the request is measured on the way out, whatever
+Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → who asks → lane → body
+limit → shortcut → application, under a deadline; headers are set and the request is measured on the way out, whatever
 happened inside.
 """
 
@@ -20,7 +20,7 @@ from app.core.config import Settings
 from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
 from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
-from app.core.lanes import Lanes
+from app.core.lanes import Fork, Lane, Lanes
 from app.core.logging import REQUEST
 from app.core.proxies import TrustedProxies
 from app.core.tracing import Tracing, parent_of
@@ -68,6 +68,12 @@ class Limiter(Protocol):
     async def admit(self, exchange: Exchange) -> AppError | None: ...
 
 
+class Members(Protocol):
+    """Says whether a request comes with a credential that was handed out here and is in force."""
+
+    async def include(self, exchange: Exchange) -> bool: ...
+
+
 class ResponseCache(Protocol):
     """Answers from ready bytes, or by letting `load` ask the application; False: it is none of its answers."""
 
@@ -113,6 +119,7 @@ class Shell:
         endpoints: Endpoints,
         probes: frozenset[str],
         limiter: Limiter | None = None,
+        members: Members | None = None,
         cache: ResponseCache | None = None,
         shortcut: Shortcut | None = None,
         tracing: Tracing | None = None,
@@ -126,6 +133,7 @@ class Shell:
         self.endpoints = endpoints
         self.probes = probes
         self.limiter = limiter
+        self.members = members
         self.cache = cache
         self.shortcut = shortcut
         self.tracing = tracing
@@ -186,7 +194,7 @@ class Shell:
 
     async def _load(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         """Let the application answer, in its lane; what takes too long is cancelled, and rolls back."""
-        with self.lanes.of(scope["path"]) as lane:
+        async with await self._lane(exchange) as lane:
             if not lane.takes_files and exchange.given.get(b"content-type", b"").lower().startswith(b"multipart/"):
                 raise NoFilesHere
             exchange.limit_body(lane.body_bytes)
@@ -199,6 +207,12 @@ class Shell:
                 if not deadline.expired():
                     raise
                 raise (SlowBody if exchange.is_receiving else DeadlineExceeded) from None
+
+    async def _lane(self, exchange: Exchange) -> Lane:
+        way = self.lanes.of(exchange.scope["path"], exchange.scope["query_string"])
+        if not isinstance(way, Fork):
+            return way
+        return way.member if self.members and await self.members.include(exchange) else way.stranger
 
     def _check_host(self, exchange: Exchange) -> None:
         if "*" in self.hosts:

@@ -10,8 +10,8 @@ import pytest
 
 from app.api.limiter import READS, WRITES, RequestLimiter
 from app.core.config import Environment, Settings
-from app.core.exchange import Application, Receive, Scope, Send
-from app.core.lanes import Lane
+from app.core.exchange import Application, Exchange, Receive, Scope, Send
+from app.core.lanes import Fork, Lane
 from app.core.limits import Limits
 from app.core.middleware import Endpoints, Shell
 
@@ -46,6 +46,13 @@ class Inside:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
+class Everybody:
+    """Takes all who ask for readers who have signed in (strangers: test_members.py)."""
+
+    async def include(self, _exchange: Exchange) -> bool:
+        return True
+
+
 @pytest.fixture
 async def inside(anyio_backend: str) -> Inside:
     del anyio_backend
@@ -57,7 +64,10 @@ def _shell(inside: Application, tmp_path: Path, **settings: Any) -> Shell:
         _env_file=None, data_dir=tmp_path, environment=Environment.DEVELOPMENT, **{"max_concurrency": 8} | settings
     )
     limiter = RequestLimiter(made, Limits(made, clock=lambda: 1_000.0))
-    return Shell(inside, settings=made, endpoints=Endpoints([]), probes=frozenset({"/health"}), limiter=limiter)
+    return Shell(
+        inside, settings=made, endpoints=Endpoints([]), probes=frozenset({"/health"}), limiter=limiter,
+        members=Everybody(),
+    )  # fmt: skip
 
 
 def _client(shell: Shell, peer: str = "127.0.0.1") -> httpx2.AsyncClient:
@@ -134,18 +144,19 @@ async def test_a_full_lane_says_so_at_once_and_leaves_the_other_lanes_free(
 async def test_what_takes_too_long_is_given_up(
     client: httpx2.AsyncClient, inside: Inside, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell.lanes._general, "deadline_seconds", 0.05)
+    monkeypatch.setattr(shell.lanes.general.member, "deadline_seconds", 0.05)
     late = await client.get("/api/v1/books/wait")
     assert (late.status_code, late.json()["code"]) == (503, "deadline_exceeded")
     assert inside.was_cancelled
-    assert shell.lanes._general.busy == 0
+    assert shell.lanes.general.member.busy == 0
 
 
 @pytest.mark.parametrize(("deadline", "idle"), [(0.05, 15.0), (None, 0.05)])
 async def test_a_body_that_does_not_come_is_not_waited_for(
     client: httpx2.AsyncClient, shell: Shell, monkeypatch: pytest.MonkeyPatch, deadline: float | None, idle: float
 ) -> None:
-    monkeypatch.setattr(shell.lanes, "_general", Lane(8, deadline_seconds=deadline, idle_seconds=idle))
+    lane = Lane("test", 8, deadline_seconds=deadline, idle_seconds=idle)
+    monkeypatch.setattr(shell.lanes, "general", Fork(lane, lane))
 
     async def trickle() -> AsyncIterator[bytes]:
         await asyncio.sleep(5)
