@@ -20,7 +20,8 @@ class Service:
     command: list[str]
     environment: dict[str, str]
     files: list[tuple[Path, str]]
-    volumes: list[tuple[str, str]]
+    volumes: list[tuple[str, str, bool]]
+    """Name, where, and whether it can be read only."""
     secrets: list[str]
     tmpfs: list[str]
     ports: list[tuple[int, int]]
@@ -44,7 +45,7 @@ class Service:
             command=given.get("command", []),
             environment={key: str(value) for key, value in given.get("environment", {}).items()},
             files=[(_file(source, folder), target) for source, target, *_ in mounts if source[0] in "./"],
-            volumes=[(source, target) for source, target, *_ in mounts if source[0] not in "./"],
+            volumes=[(source, target, "ro" in mode) for source, target, *mode in mounts if source[0] not in "./"],
             secrets=list(given.get("secrets", [])),
             tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
             ports=[_port(entry) for entry in given.get("ports", [])],

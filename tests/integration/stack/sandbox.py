@@ -126,12 +126,14 @@ class Sandbox:
         yield f'inside() {{ chroot {root} realpath -m "$1"; }}'
         for target in self.service.tmpfs:
             yield f"at={root}$(inside {target}); mkdir -p $at; mount -t tmpfs -o mode=1777 tmpfs $at"
-        for volume, target in self.service.volumes:
+        for volume, target, is_read_only in self.service.volumes:
             # A new volume gets what the image has there, and keeps its owner, whoever uses it later.
             new = f"{volumes}/{volume}"
             have = f"cp -a {self.image_root}{target}/. {new}; " if self.image_root else ""
             yield f"[ -d {new} ] || {{ mkdir -p {new}; {have}chown {uid_gid} {new}; }}"
             yield f"at={root}$(inside {target}); mkdir -p $at; mount --bind {volumes}/{volume} $at"
+            if is_read_only:
+                yield "mount -o remount,bind,ro $at"
         bound = [*self.service.files, *((secrets / name, f"/run/secrets/{name}") for name in self.service.secrets)]
         if self._is_database:
             command = f"{root}/usr/local/bin/library"
