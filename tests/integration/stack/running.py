@@ -31,7 +31,7 @@ class Stack:
         """Names with addresses that are no service of ours."""
         self.pager: Pager | None = None
         """Hears of alerts, if somebody gave it."""
-        self._numbers = itertools.cycle(range(30, 250))
+        self._numbers = itertools.cycle(range(30, 200))
         self._names = Names(folder, BRIDGE, (f"{NETWORK}.{number}" for number in range(3, 30)))
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
@@ -90,14 +90,14 @@ class Stack:
         root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
         sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
         self.running[name] = sandbox
-        self._answer_names()
+        self.answer_names()
         nameserver = self._names.server(described.networks)
         sandbox.start(self.folder / "volumes", self.folder / "secrets", nameserver)
         return sandbox
 
     def end(self, name: str, sign: signal.Signals = signal.SIGTERM) -> int:
         sandbox = self.running.pop(name)
-        self._answer_names()
+        self.answer_names()
         try:
             return sandbox.stop(sign)
         finally:
@@ -131,7 +131,8 @@ class Stack:
                 break  # a stream keeps it; it answers nobody new
             time.sleep(0.05)
 
-    def _answer_names(self) -> None:
+    def answer_names(self) -> None:
+        """Whenever somebody comes or goes; of `others`, whoever changes them says so."""
         self._names.know(self.running.values(), self.others)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,10 +85,13 @@ class Sandbox:
 
     def memory_bytes(self) -> int:
         """What the service's processes hold together, each shared page counted once."""
-        assert self.process is not None
-        pids = [self.process.pid, *_children(self.process.pid)]
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.pids()]
         return sum(int(line.split()[1]) * 1024 for text in rollups for line in text.splitlines() if line[:4] == "Pss:")
+
+    def pids(self) -> list[int]:
+        """The service's processes, the first one first."""
+        assert self.process is not None
+        return [self.process.pid, *_children(self.process.pid)]
 
     def wait_until_healthy(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
@@ -149,6 +153,21 @@ class Sandbox:
         work = "/srv/library" if self.image_root else "/"
         program = shell([*self._environment(), *self._command()])
         yield f"exec chroot {root} /bin/sh -c {shell(['cd ' + work + '; exec ' + drop + ' env -i ' + program])}"
+
+
+@contextmanager
+def cut_off(sandbox: Sandbox) -> Iterator[None]:
+    """While the block runs, whatever is sent to the service or by it gets lost."""
+    inside = ["ip", "netns", "exec", sandbox.space, "nft"]
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }} "
+        for hook, side in (("input", "iif"), ("output", "oif"))
+    )
+    subprocess.run([*inside, f"table inet cut {{ {chains} }}"], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*inside, "delete table inet cut"], check=True, capture_output=True)
 
 
 def _children(pid: int) -> list[int]:
