@@ -42,7 +42,7 @@ class Sandbox:
 
     @property
     def user(self) -> tuple[int, int]:
-        given = self.service.user or IMAGE_USER
+        given = self.service.user or (IMAGE_USER if self.image_root else shims.NOBODY)
         if given[0].isdigit():
             uid, _, gid = given.partition(":")
             return int(uid), int(gid)
@@ -106,7 +106,8 @@ class Sandbox:
         return [f"{name}={value}" for name, value in (base | self.service.environment).items()]
 
     def _command(self) -> list[str]:
-        words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
+        entrypoint = self.service.entrypoint or shims.PROGRAMS.get(self.service.image.partition(":")[0], [])
+        words = [*entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
         if self._is_database:
             return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
         return words
