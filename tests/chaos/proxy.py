@@ -96,7 +96,7 @@ class FaultProxy:
 
     async def _pass(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         """One direction, to its end; an end that is cut cuts the other one."""
-        with suppress(ConnectionError):
+        with suppress(OSError):
             while piece := await source.read(CHUNK_BYTES):
                 if self.delay_seconds:
                     await asyncio.sleep(self.delay_seconds)

@@ -56,6 +56,8 @@ class Site:
     mail: MailServer
     is_full: bool
     parts: dict[str, Part] = field(default_factory=dict)
+    kills: dict[str, list[float]] = field(default_factory=dict)
+    """By kind: how long no write was acknowledged, each time."""
 
     @property
     def library(self) -> CommandLine:
@@ -153,7 +155,7 @@ class Site:
     def _is_at_work(self, pid: int) -> bool:
         with suppress(psutil.Error):
             held = psutil.Process(pid).net_connections("tcp4")
-            return any(each.raddr and each.raddr.port == self.database_proxy.port for each in held)
+            return any(each.raddr[1:] == (self.database_proxy.port,) for each in held)
         return False
 
 
