@@ -139,7 +139,14 @@ class Site:
 
     def supervisors(self) -> dict[str, int]:
         """Who must not be restarted for the library to come back."""
-        return {name: self.parts[name].process.pid for name in ("api-1", "api-2")}
+        return {name: self.parts[name].process.pid for name in USUAL if self.parts[name].process.poll() is None}
+
+    async def mend(self) -> None:
+        """Start what a fault has left ended, so that the next one meets a whole site."""
+        for name in USUAL:
+            if self.parts[name].process.poll() is not None:
+                await self.start_service(name)
+        await self.until_whole()
 
     async def until_whole(self) -> None:
         """Wait until both workers of api-1 answer: whoever was asked holds a connection to the database."""

@@ -19,13 +19,13 @@ from tests.mailserver import TAKEN, mail_server, tarpit
 from tests.tokens import librarian
 
 HARM_SECONDS = 4.0
-HARM_SECONDS_FULL = 60.0
+LONG_SECONDS = 60.0
 LOOKUP_PORT = 8089
 LOOKUP_SECONDS = 10.0
 
 
 def _lasts(site: Site) -> float:
-    return HARM_SECONDS_FULL if site.is_full else HARM_SECONDS
+    return LONG_SECONDS if site.is_full else HARM_SECONDS
 
 
 @fault("Redis killed", lasts=90)
@@ -95,7 +95,7 @@ async def _send(site: Site, *, is_stuck: bool = False, **changes: str) -> None:
     environment = site.environment(DATA_DIR=str(site.folder / "scheduler"), **changes)
     part = site.start("sender", [*COMMAND, "job", "run", "send_notices"], environment)
     try:
-        async with asyncio.timeout(HARM_SECONDS if is_stuck else HARM_SECONDS_FULL):
+        async with asyncio.timeout(HARM_SECONDS if is_stuck else LONG_SECONDS):
             await asyncio.to_thread(part.process.wait)
     except TimeoutError:
         await part.end(signal.SIGKILL)
@@ -130,7 +130,7 @@ async def provider_hostile(site: Site, _load: Load) -> str:
 
     async with await asyncio.start_server(drip, "127.0.0.1", LOOKUP_PORT):
         await site.parts["api-2"].end()
-        await site.start_service("api-2", ISBN_LOOKUP_URLS=f"http://127.0.0.1:{LOOKUP_PORT}/sru")
+        await site.start_service("api-2", ISBN_LOOKUP_URLS=f"http://127.0.0.1:{LOOKUP_PORT}/sru?q={{isbn}}")
         cookie = await _librarian(site)
         began = time.monotonic()
         async with httpx2.AsyncClient(timeout=30, headers={"Host": inside.HOST, "Cookie": cookie}) as desk:

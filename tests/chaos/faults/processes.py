@@ -22,9 +22,9 @@ async def worker_killed(site: Site, _load: Load) -> None:
     await asyncio.sleep(2)
 
 
-@fault("worker's loop blocked", is_quick=True)
+@fault("worker's loop blocked", may_fail="writes", is_quick=True)
 async def worker_blocked(site: Site, _load: Load) -> None:
-    """Whom it has accepted waits; everybody else is answered by the others."""
+    """Whom it has accepted waits, and who needs a row that it has locked is refused; all others are answered."""
     worker = random.choice(site.workers())
     os.kill(worker, signal.SIGSTOP)
     await asyncio.sleep(BLOCKED_SECONDS)
