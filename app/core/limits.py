@@ -46,14 +46,12 @@ class Limit:
     amount: int
     seconds: int
     interval: float = field(init=False)
+    policy: bytes = field(init=False)
+    """Source: draft-ietf-httpapi-ratelimit-headers, RateLimit-Policy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interval", self.seconds / self.amount)
-
-    @property
-    def policy(self) -> str:
-        """Source: draft-ietf-httpapi-ratelimit-headers, RateLimit-Policy."""
-        return f'"{self.name}";q={self.amount};w={self.seconds}'
+        object.__setattr__(self, "policy", f'"{self.name}";q={self.amount};w={self.seconds}'.encode())
 
 
 @dataclass(slots=True)
