@@ -39,6 +39,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.direct import Direct
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
 from app.core.engines import (
     SQLITE_READERS,
@@ -255,6 +256,15 @@ class Database:
             with suppress(NoAnswer):
                 return await self._replica.rows(statement, **values)
         return await self._driver.rows(statement, **values)
+
+    async def ask(self, statement: Direct, **values: Any) -> list[Any]:
+        """What a direct statement finds on the primary now, outside any transaction.
+
+        Raises:
+            NoAnswer: the database didn't answer.
+        """
+        text = statement.text(self._driver.dialect)
+        return text.read(await self._driver.fetch(text.text, text.values(values)))
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Any]:

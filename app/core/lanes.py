@@ -7,7 +7,7 @@ and so have readers who have signed in: strangers, crawlers among them, fill the
 import asyncio
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, NoReturn, Self
 
 from app.core import metrics
 from app.core.config import Settings
@@ -22,6 +22,10 @@ IN_LINE: Final = 4  # for each that is worked on
 # More at once would not find more: a search keeps a core busy, here or in the database.
 SEARCHES_AT_ONCE: Final = 2
 STRANGERS_SHARE: Final = 16  # one in so many of MAX_CONCURRENCY
+# Whoever asks again without a pause is held up: refusing a crowd as fast as it asks left the loop no time for readers,
+# who waited 8 s (measured). One who comes by himself is refused at once.
+REFUSALS_A_SECOND: Final = 200
+MAX_HELD_UP: Final = 1_000
 MAX_IMPORTS_AT_ONCE: Final = 8
 # An upload is held in memory whole: so many at once, of MAX_UPLOAD_SIZE each.
 MAX_UPLOADS_AT_ONCE: Final = 16
@@ -44,13 +48,14 @@ class Overloaded(Unavailable):
 class Lane:
     """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body.
 
-    `in_line` may wait for a place, a second at most. Only a lane that takes files lets a multipart body in; what would
-    read it elsewhere keeps files of it open.
+    `in_line` may wait for a place, a second at most; `refusals` is how many are turned away in a second, none held up
+    if None. Only a lane that takes files lets a multipart body in; what would read it elsewhere keeps files of it open.
     """
 
     name: str
     width: int
     in_line: int = 0
+    refusals: int | None = None
     deadline_seconds: float | None = DEADLINE_SECONDS
     idle_seconds: float = IDLE_SECONDS
     body_bytes: int = MAX_BODY_BYTES
@@ -58,6 +63,8 @@ class Lane:
     busy: int = field(default=0, init=False)
     waiting: int = field(default=0, init=False)
     _places: asyncio.Semaphore = field(init=False)
+    _held_up: int = field(default=0, init=False)
+    _next_refusal_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.width)
@@ -74,7 +81,7 @@ class Lane:
         elif self.waiting < self.in_line:
             await self._wait()
         else:
-            self._turn_away()
+            await self._turn_away()
         self.busy += 1
         return self
 
@@ -88,12 +95,23 @@ class Lane:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
-            self._turn_away()
+            metrics.turned_away(self.name).inc()
+            raise Overloaded from None
         finally:
             self.waiting -= 1
 
-    def _turn_away(self) -> None:
+    async def _turn_away(self) -> NoReturn:
         metrics.turned_away(self.name).inc()
+        if self.refusals and self._held_up < MAX_HELD_UP:
+            now = asyncio.get_running_loop().time()
+            at = max(now, min(self._next_refusal_at, now + WAIT_SECONDS))
+            self._next_refusal_at = at + 1 / self.refusals
+            if at > now:
+                self._held_up += 1
+                try:
+                    await asyncio.sleep(at - now)
+                finally:
+                    self._held_up -= 1
         raise Overloaded
 
 
@@ -110,8 +128,8 @@ class Lanes:
     def __init__(self, settings: Settings) -> None:
         root, most = settings.api_v1_str, settings.max_concurrency
         few = max(2, most // STRANGERS_SHARE)
-        members, strangers = Lane("members", most), Lane("strangers", few, in_line=IN_LINE * few)
-        searches = Lane("searches", SEARCHES_AT_ONCE, in_line=IN_LINE * SEARCHES_AT_ONCE)
+        members, strangers = Lane("members", most), Lane("strangers", few, IN_LINE * few, REFUSALS_A_SECOND)
+        searches = Lane("searches", SEARCHES_AT_ONCE, IN_LINE * SEARCHES_AT_ONCE, REFUSALS_A_SECOND)
         transfer = Lane("transfers", most, deadline_seconds=None)
         sign_in, desk = Lane("sign_in", most), Lane("desk", most)
         upload_bytes = settings.max_upload_size + FORM_BYTES

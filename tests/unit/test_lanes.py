@@ -65,6 +65,26 @@ async def test_nobody_waits_longer_than_the_bound(monkeypatch: pytest.MonkeyPatc
         assert lane.busy == 1
 
 
+async def test_a_crowd_is_turned_away_in_turns_and_one_alone_at_once() -> None:
+    lane, leave, came = Lane("test", 1, refusals=100), asyncio.Event(), list[int]()
+    held = asyncio.create_task(_hold(lane, leave, came, 0))
+    await _settle()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    crowd = await asyncio.gather(*(_hold(lane, leave, came, 1) for _ in range(21)), return_exceptions=True)
+    took = loop.time() - began
+    assert {type(each) for each in crowd} == {Overloaded}
+    assert took >= 20 / 100
+    await asyncio.sleep(0.02)
+    began = loop.time()
+    with pytest.raises(Overloaded):
+        async with lane:
+            pass
+    assert loop.time() - began < took / 4
+    leave.set()
+    await held
+
+
 async def test_whoever_leaves_the_line_or_his_place_takes_nobody_elses() -> None:
     lane, leave, came = Lane("test", 1, in_line=2), asyncio.Event(), list[int]()
     first, second, third = [asyncio.create_task(_hold(lane, leave, came, number)) for number in range(3)]
