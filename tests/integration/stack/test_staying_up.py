@@ -57,9 +57,9 @@ def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     failed = failures(answers) + told.failed + told.unreached
     evidence.keep(
         "R3", "rolling", size=f"{ROUNDS} rounds of {len(names)}", answered=answers.total() + told.answered,
-        failed=failed, told_to_wait=told.limited, turned_away=told.turned_away, asked_again=answers["asked again"], let_go=told.let_go,
-        written=2 * len(ledger.loans) + ledger.returns, sent_again=ledger.sent_again, lost_writes=lost,
-        doubled_writes=doubled,
+        failed=failed, told_to_wait=told.limited, turned_away=told.turned_away,
+        asked_again=answers["asked again"], let_go=told.let_go, written=2 * len(ledger.loans) + ledger.returns,
+        sent_again=ledger.sent_again, lost_writes=lost, doubled_writes=doubled,
     )  # fmt: skip
     log = stack.running["nginx"].log.read_text().splitlines()
     assert failed == 0, (told, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:])
