@@ -66,8 +66,11 @@ class Sandbox:
         return self.process.wait(seconds)
 
     def is_healthy(self) -> bool:
-        """What Compose's health check says."""
-        return self.service.health is None or self.run(*self.service.health).returncode == 0
+        """What Compose's health check says; one that takes too long says no."""
+        try:
+            return self.service.health is None or self.run(*self.service.health).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command beside the service: the same namespaces, root, user, folder and environment."""
