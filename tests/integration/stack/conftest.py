@@ -13,7 +13,7 @@ import pytest
 from tests import evidence
 from tests.integration.monitoring.stack import Pager
 from tests.integration.observability.collector import collector
-from tests.integration.stack import image
+from tests.integration.stack import image, shims
 from tests.integration.stack.client import Client
 from tests.integration.stack.running import GATEWAY, Stack
 
@@ -44,6 +44,7 @@ def stack() -> Iterator[Stack]:
 
 
 def _start_all(stack: Stack) -> None:
+    evidence.keep("S8-image", "shims", postgres=shims.POSTGRES.strip().splitlines(), programs=shims.PROGRAMS)
     began = time.monotonic()
     for name in ("db", "replica", "pgbouncer", "redis"):
         stack.start(name).wait_until_healthy()

@@ -66,8 +66,11 @@ class Sandbox:
         return self.process.wait(seconds)
 
     def is_healthy(self) -> bool:
-        """What Compose's health check says."""
-        return self.service.health is None or self.run(*self.service.health).returncode == 0
+        """What Compose's health check says; one that takes too long says no."""
+        try:
+            return self.service.health is None or self.run(*self.service.health).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command beside the service: the same namespaces, root, user, folder and environment."""
@@ -92,6 +95,11 @@ class Sandbox:
         """The service's processes, the first one first."""
         assert self.process is not None
         return [self.process.pid, *_children(self.process.pid)]
+
+    def cpu_seconds(self) -> float:
+        """What the service's processes have worked so far."""
+        spent = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.pids()]
+        return sum(int(ticks) for each in spent for ticks in each) / os.sysconf("SC_CLK_TCK")
 
     def wait_until_healthy(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
@@ -160,14 +168,14 @@ def cut_off(sandbox: Sandbox) -> Iterator[None]:
     """While the block runs, whatever is sent to the service or by it gets lost."""
     inside = ["ip", "netns", "exec", sandbox.space, "nft"]
     chains = "".join(
-        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }} "
+        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }}; "
         for hook, side in (("input", "iif"), ("output", "oif"))
     )
-    subprocess.run([*inside, f"table inet cut {{ {chains} }}"], check=True, capture_output=True)
+    subprocess.run([*inside, f"table ip cut {{ {chains} }}"], check=True, capture_output=True)
     try:
         yield
     finally:
-        subprocess.run([*inside, "delete table inet cut"], check=True, capture_output=True)
+        subprocess.run([*inside, "delete table ip cut"], check=True, capture_output=True)
 
 
 def _children(pid: int) -> list[int]:
