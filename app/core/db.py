@@ -40,14 +40,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.core import metrics
 from app.core.config import Settings
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
-from app.core.engines import (
-    SQLITE_READERS,
-    Postgres,
-    connections_of,
-    database_url,
-    refuse_writes,
-    sqlite_engine,
-)
+from app.core.engines import SQLITE_READERS, Postgres, connections_of, database_url, refuse_writes, sqlite_engine
 from app.core.generations import Generations
 from app.core.replica import ANSWER_SECONDS, Replica
 from app.core.tracing import Tracing
@@ -228,9 +221,14 @@ class Database:
                     log.exception("effect_failed", effect=getattr(effect, "__qualname__", repr(effect)))
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads; on SQLite it waits for no writer and a write in it fails."""
+    async def reading(self, *, seconds: int = 0) -> AsyncIterator[AsyncSession]:
+        """A session that only reads; on SQLite it waits for no writer and a write in it fails.
+
+        `seconds` lets each statement take so long, for what goes over a whole library.
+        """
         async with self._read_sessions() as session:
+            if seconds and not self.is_sqlite:
+                await session.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
             yield session
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, kind: str | None = None) -> T:

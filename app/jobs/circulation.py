@@ -15,9 +15,8 @@ from app.core.errors import AppError
 from app.core.schemas import JsonObject
 from app.idempotency import service as idempotency
 from app.jobs.failures import JobFailed
-from app.loans import fading, popularity
+from app.loans import fading, invariants, popularity
 from app.loans import queries as loan_queries
-from app.loans.invariants import violations
 from app.loans.service import letters
 from app.policies import service as policies
 
@@ -122,8 +121,8 @@ async def check_invariants(database: Database, settings: Settings, now: datetime
         JobFailed: with what was found.
     """
     del settings, now
-    async with database.reading() as session:
-        found = await violations(session, rules=await policies.rulebook(session))
+    async with database.reading(seconds=invariants.MAX_SECONDS) as session:
+        found = await invariants.violations(session, rules=await policies.rulebook(session))
     listed = [f"invariant {item.invariant}, {item.rule}: {item.what}" for item in found]
     if listed:
         raise JobFailed(f"{len(listed)} violations", result={"violations": listed})
