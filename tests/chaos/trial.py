@@ -51,7 +51,8 @@ class Row:
             "refused_after_waiting_for_a_lock": self.waited,
             "acknowledged_but_missing": self.missing, "doubled": self.doubled,
             "violated_invariants": self.violations, "write_gap_seconds": self.write_gap_seconds,
-            "recovered_seconds": self.recovered_seconds, "within_seconds": self.fault.within, "seconds": self.seconds, "tries": self.tries,
+            "recovered_seconds": self.recovered_seconds, "within_seconds": self.fault.within, "seconds": self.seconds,
+            "tries": self.tries,
             "broken_promises": len(self.complaints), **({"seen": self.remark} if self.remark else {}),
         }  # fmt: skip
 
