@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import (
@@ -47,6 +47,8 @@ from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
+# What a statement may take that goes over a whole library, with ten million loans.
+WHOLE_LIBRARY_SECONDS: Final = 300
 
 Effect = Callable[[], None]
 T = TypeVar("T")

@@ -16,8 +16,6 @@ from app.loans.models import Loan, LoanStatus
 from app.policies.rules import Rulebook
 
 SHOWN: Final = 20
-# What a statement of these may take: each goes over all loans or copies, of which there may be ten million.
-MAX_SECONDS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Violation:
 async def violations(session: AsyncSession, *, rules: Rulebook) -> list[Violation]:
     """Everything that contradicts an invariant, at most twenty of a kind.
 
-    Reads the open state of the whole library, in a session whose statements may take MAX_SECONDS.
+    Reads the open state of the whole library, in a session whose statements may take WHOLE_LIBRARY_SECONDS.
     """
     found = [
         Violation(invariant, rule, str(what))

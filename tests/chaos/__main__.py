@@ -17,6 +17,7 @@ from tests import evidence
 from tests.chaos import faults as _faults  # noqa: F401  # they put themselves among ALL
 from tests.chaos import inside
 from tests.chaos.fault import ALL, Fault, chosen
+from tests.chaos.faults.database import RESTART_GAP_SECONDS
 from tests.chaos.load import loaded
 from tests.chaos.site import Grounds, grounds, opened
 from tests.chaos.trial import Judge, Row
@@ -71,6 +72,12 @@ async def _run(made: Grounds, faults: list[Fault], asked: argparse.Namespace) ->
                 evidence.keep("R13", fault.name, **row.figures())
                 _tell(row, "broken")
         left = await history.breaches(database)
+        for kind, gaps in site.kills.items():
+            evidence.keep(
+                "R5", kind, value=round(max(gaps), 2), limit=RESTART_GAP_SECONDS, unit="seconds without a write",
+                size=f"{len(gaps)} times", gaps=[round(gap, 2) for gap in gaps],
+                lost_writes=sum(row.missing for row in rows if row.fault.group == "database"),
+            )  # fmt: skip
         await database.close()
     return rows, left
 

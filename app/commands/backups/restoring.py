@@ -22,7 +22,7 @@ from app.commands.backups.postgres import Postgres
 from app.commands.backups.sqlite import Sqlite
 from app.core import migrations
 from app.core.config import Settings
-from app.core.db import Database, Generation
+from app.core.db import WHOLE_LIBRARY_SECONDS, Database, Generation
 from app.core.revision import is_pending
 from app.erasure import service as erasure
 from app.loans import invariants
@@ -116,7 +116,7 @@ async def _made_good(settings: Settings, scratch: Scratch, began: float) -> Repo
         await _outdate(database, now)
         _, erased = await erasure.replay(database, place.storage(), timezone=settings.timezone, now=now)
         await database.scrub()
-        async with database.reading(seconds=invariants.MAX_SECONDS) as session:
+        async with database.reading(seconds=WHOLE_LIBRARY_SECONDS) as session:
             found = await invariants.violations(session, rules=await policies.rulebook(session))
     return Report(
         backup=scratch.backup.label,

@@ -126,7 +126,9 @@ async def test_a_gigabyte_is_back_within_a_minute(cluster: Cluster) -> None:
     settings, library = cluster.settings(), cluster.library()
     await fill(settings)
     await many_loans.fill(f"{cluster.url}/library", BIG, with_events=True)
-    made = json.loads(await asyncio.to_thread(library.done, "backup", "run", "--json"))["result"]
+    began = time.monotonic()
+    await asyncio.to_thread(library.done, "backup", "run")
+    backup_seconds = time.monotonic() - began
     before = await tables_of(settings)
     moment = datetime.now(UTC)
     await asyncio.sleep(1)
@@ -140,7 +142,7 @@ async def test_a_gigabyte_is_back_within_a_minute(cluster: Cluster) -> None:
     evidence.keep(
         "R6", "a big library", value=round(seconds, 1), limit=60, unit="seconds until it answers again (RTO)",
         size=f"{told['size_bytes'] / 1e6:.0f} MB, {told['rows']} rows", restore_seconds=told["seconds"],
-        backup_seconds=made["seconds"],
+        backup_seconds=round(backup_seconds, 1),
     )  # fmt: skip
     assert differing(before, await tables_of(settings)) == ["generations"]
     assert seconds <= 60
