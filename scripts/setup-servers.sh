@@ -52,6 +52,7 @@ has_rule_set() { [ -d /usr/share/modsecurity-crs/rules ]; }
 has_nft() { command -v nft >/dev/null; }
 has_ip() { command -v ip >/dev/null; }
 has_openssl() { command -v openssl >/dev/null; }
+has_faketime() { command -v faketime >/dev/null; }
 has_wrk() { command -v wrk >/dev/null; }
 
 # A driver of its own comes from PyPI; a browser doesn't.
@@ -86,6 +87,17 @@ if [ "${1:-}" = --stack ]; then
   has_modsecurity libnginx-mod-http-modsecurity
   has_rule_set   modsecurity-crs
   has_openssl    openssl
+  has_wrk        wrk
+"
+fi
+
+if [ "${1:-}" = --chaos ]; then
+  needs+="
+  has_pgbouncer  pgbouncer
+  has_ip         iproute2
+  has_nft        nftables
+  has_openssl    openssl
+  has_faketime   faketime
   has_wrk        wrk
 "
 fi

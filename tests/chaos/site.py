@@ -32,6 +32,7 @@ from tests.mailserver import MailServer, mail_server
 from tests.servers import Postgres, memory_folder
 
 PORTS: Final = {"api-1": 8001, "api-2": 8002, "api-3": 8003}
+LOGS: Final = ROOT / "build" / "chaos"
 USUAL: Final = ("api-1", "api-2")
 WORKERS: Final = {"api-1": 2}
 PROXY_PORT: Final = 8443
@@ -221,6 +222,7 @@ async def opened(grounds: Grounds, *, is_full: bool) -> AsyncIterator[Site]:
             await _start_all(site)
             yield site
         finally:
+            shutil.copytree(site.folder / "logs", LOGS, dirs_exist_ok=True)
             for part in reversed(site.parts.values()):
                 if part.process.poll() is None:
                     part.hang(hanging=False)
