@@ -99,9 +99,11 @@ async def test_a_row_is_written_with_the_defaults_of_the_database(library: Libra
         columns=("id", "version", "pseudonym", "email", "password_hash", "full_name", "role", "locale", "card_number",
                  "category", "keeps_history", "created_at"),
     )  # fmt: skip
-    given = {"id": UUID(int=1), "version": 1, "pseudonym": UUID(int=2), "email": "direct@library.test",
-             "role": "reader", "password_hash": "-", "full_name": "Direct", "locale": "en", "card_number": "direct", "category": "adult",
-             "keeps_history": False, "created_at": datetime.now(UTC)}  # fmt: skip
+    given = {
+        "id": UUID(int=1), "version": 1, "pseudonym": UUID(int=2), "email": "direct@library.test", "role": "reader",
+        "password_hash": "-", "full_name": "Direct", "locale": "en", "card_number": "direct", "category": "adult",
+        "keeps_history": False, "created_at": datetime.now(UTC),
+    }  # fmt: skip
     async with library.database.transaction() as session:
         await keys.write(session, **given)
     async with library.database.reading() as session:
