@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from app.api import docs, violations
 from app.api.errors import install_error_handlers
 from app.api.limiter import RequestLimiter
+from app.api.members import Members
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
 from app.api.shelves import Shelves
 from app.api.stream import LookOut
@@ -89,6 +90,7 @@ def create_app(
         endpoints=Endpoints(t for t in templates if t),
         probes=PROBES,
         limiter=RequestLimiter(settings, api.state.limits),
+        members=Members(settings, api.state.database, api.state.signer),
         tracing=api.state.tracing,
         cache=api.state.cache,
         shortcut=Shelves(settings, api.state.database),

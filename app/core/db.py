@@ -246,13 +246,13 @@ class Database:
         """The statement for `rows`; to be kept."""
         return Compiled(statement, self._driver.dialect)
 
-    async def rows(self, statement: Compiled, *, kind: str, **values: Any) -> Rows:
+    async def rows(self, statement: Compiled, *, kind: str | None = None, **values: Any) -> Rows:
         """Like `read`, but what a compiled statement finds, through the driver alone.
 
         Raises:
             NoAnswer: the database didn't answer.
         """
-        if self._replica and await self._replica.has(kind):
+        if kind and self._replica and await self._replica.has(kind):
             with suppress(NoAnswer):
                 return await self._replica.rows(statement, **values)
         return await self._driver.rows(statement, **values)

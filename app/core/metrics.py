@@ -71,6 +71,9 @@ event_loop_lag_seconds = Histogram(
 )
 cache_hits_total = Counter("cache_hits_total", "Answers sent from what was kept")
 cache_misses_total = Counter("cache_misses_total", "Answers that were worked out and may be kept")
+requests_turned_away_total = Counter(
+    "requests_turned_away_total", "Requests that found their lane full, by lane", ["lane"]
+)
 workers = Gauge("workers", "Processes that answer requests", multiprocess_mode="livesum")
 workers_memory_bytes = Gauge("workers_memory_bytes", "Resident memory of these processes", multiprocess_mode="livesum")
 log_lines_total = Counter("log_lines_total", "Lines logged, by level", ["level"])
@@ -102,6 +105,7 @@ class Route:
 # Bounded: the method is one of eight, the endpoint a template.
 route: Final = functools.cache(Route)
 log_lines: Final = functools.cache(log_lines_total.labels)
+turned_away: Final = functools.cache(requests_turned_away_total.labels)
 
 
 def exposition(collectors: Iterable[Collector] = ()) -> bytes:

@@ -39,11 +39,9 @@ class Desk:
         self._mark = mark
         self.ledger = Ledger()
         admin, reader = f"desk-{mark}@library.test", f"borrower-{mark}@library.test"
-        made = stack.running["api-1"].run("library", "user", "create", "--email", admin, "--role", "admin")
-        self._desk = self._sign_in(admin, _password(made.stdout))
-        made = stack.running["api-1"].run("library", "user", "create", "--email", reader, "--role", "reader")
-        self._reader = self._sign_in(reader, _password(made.stdout))
-        self._card = re.findall(r"card (\d+)", made.stdout)[0]
+        self._desk = account(stack, client, admin, "admin")
+        self._reader = account(stack, client, reader, "reader")
+        self._card = client.get(f"{API}/auth/me", headers=self._reader).json()["card_number"]
         self._copies = [self._book(number) for number in range(BOOKS)]
 
     def work(self, is_over: threading.Event) -> None:
@@ -73,10 +71,6 @@ class Desk:
             if page["next"] is None:
                 return found
             cursor = f"&cursor={page['next']}"
-
-    def _sign_in(self, email: str, password: str) -> dict[str, str]:
-        answer = self._client.post(f"{API}/auth/login", {"email": email, "password": password})
-        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
     def _book(self, number: int) -> tuple[int, str]:
         book_id: int = self._must(self._desk, "/books", {"title": f"Lamp {number}"})["id"]
@@ -125,5 +119,9 @@ def working(desk: Desk) -> Iterator[Ledger]:
         raise failed[0]
 
 
-def _password(said: str) -> str:
-    return str(re.findall(r"Password: (\S+)", said)[0])
+def account(stack: Stack, client: Client, email: str, role: str) -> dict[str, str]:
+    """Make one and sign it in; returns the header that says who asks."""
+    made = stack.running["api-1"].run("library", "user", "create", "--email", email, "--role", role)
+    (password,) = re.findall(r"Password: (\S+)", made.stdout)
+    answer = client.post(f"{API}/auth/login", {"email": email, "password": password})
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
