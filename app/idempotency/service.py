@@ -6,17 +6,32 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.direct import Direct
 from app.core.errors import Conflict, Unprocessable
 from app.core.schemas import JsonObject
 from app.idempotency.models import IdempotencyKey
 
 KEPT_HOURS: Final = 24
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_FORGET_OLD: Final = Direct(
+    delete(IdempotencyKey).where(
+        IdempotencyKey.scope == bindparam("key_scope"), IdempotencyKey.created_at < bindparam("before")
+    )
+)
+# The same clause on both databases; SQLAlchemy spells it per dialect but compiles this one for either.
+_TAKE: Final = Direct(
+    insert(IdempotencyKey).on_conflict_do_nothing(index_elements=["scope"]).returning(IdempotencyKey.scope),
+    columns=("scope", "user_id", "body_digest", "created_at"),
+)
+_KEEP: Final = Direct(
+    update(IdempotencyKey).where(IdempotencyKey.scope == bindparam("key_scope")),
+    columns=("status", "headers", "body"),
+)
 
 
 class IdempotencyKeyReused(Unprocessable):
@@ -46,20 +61,9 @@ async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest
         IdempotencyKeyReused: the key came with another body.
         RequestInProgress: the first one takes longer than the lock timeout.
     """
-    await session.execute(
-        delete(IdempotencyKey).where(
-            IdempotencyKey.scope == scope, IdempotencyKey.created_at < now - timedelta(hours=KEPT_HOURS)
-        )
-    )
-    # The same clause on both databases; SQLAlchemy spells it per dialect but compiles this one for either.
-    statement = (
-        insert(IdempotencyKey)
-        .values(scope=scope, user_id=user_id, body_digest=body_digest, created_at=now)
-        .on_conflict_do_nothing(index_elements=["scope"])
-        .returning(IdempotencyKey.scope)
-    )
+    await _FORGET_OLD.write(session, key_scope=scope, before=now - timedelta(hours=KEPT_HOURS))
     try:
-        if await session.scalar(statement) is not None:
+        if await _TAKE.one(session, scope=scope, user_id=user_id, body_digest=body_digest, created_at=now) is not None:
             return None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
@@ -73,12 +77,7 @@ async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest
 
 async def keep(session: AsyncSession, *, scope: str, answer: Answer) -> None:
     """Keep the answer, in the transaction of the effect."""
-    statement = (
-        update(IdempotencyKey)
-        .where(IdempotencyKey.scope == scope)
-        .values(status=answer.status, headers=answer.headers, body=answer.body)
-    )
-    await session.execute(statement)
+    await _KEEP.write(session, key_scope=scope, status=answer.status, headers=answer.headers, body=answer.body)
 
 
 async def forget_answers(session: AsyncSession, *, words: Collection[str]) -> None:
