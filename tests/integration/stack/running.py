@@ -14,17 +14,24 @@ from pathlib import Path
 from tests.integration.stack.compose import ROOT, Service, services
 from tests.integration.stack.sandbox import Sandbox
 
-BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
-GATEWAY = f"{NETWORK}.1"
-SECOND_CLIENT = f"{NETWORK}.2"
+GATEWAY = "10.203.1.1"
+SECOND_CLIENT = "10.203.1.2"
 HOST = "library.test"
 
 
 class Stack:
-    """Starts and stops services; `folder` holds what they write."""
+    """Starts and stops services; `folder` holds what they write.
 
-    def __init__(self, folder: Path, image_root: Path) -> None:
+    `overrides` are Compose files over docker-compose.yml; stacks of different numbers may run beside each other.
+    """
+
+    def __init__(self, folder: Path, image_root: Path, *overrides: str, number: int = 1) -> None:
         self.folder = folder
+        self.network = f"10.203.{number}"
+        self.gateway = f"{self.network}.1"
+        self._mark = "library" if number == 1 else f"library{number}"
+        self._bridge, self._mac = f"{self._mark}-br", f"02:00:00:00:00:{number:02x}"
+        self._devices = f"lib{number}x"
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
         self.others: dict[str, str] = {}
@@ -37,18 +44,18 @@ class Stack:
         )
         shutil.copytree(ROOT / "nginx" / "upstream", folder / "nginx" / "upstream")
         folder.chmod(0o755)
-        self.services = services(folder)
+        self.services = services(folder, *overrides)
 
     def open(self) -> None:
         # An address of its own: else it has that of one of its ports, and another whenever that one goes or comes, and
         # whoever talks to us sends to the former one for half a minute.
-        run("ip", "link", "add", BRIDGE, "address", MAC, "type", "bridge")
-        for address in (GATEWAY, SECOND_CLIENT):
-            run("ip", "address", "add", f"{address}/24", "dev", BRIDGE)
-        run("ip", "link", "set", BRIDGE, "up")
+        run("ip", "link", "add", self._bridge, "address", self._mac, "type", "bridge")
+        for last in (1, 2):
+            run("ip", "address", "add", f"{self.network}.{last}/24", "dev", self._bridge)
+        run("ip", "link", "set", self._bridge, "up")
         (self.folder / "hosts").write_text("")
         self._dns = subprocess.Popen([
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={GATEWAY}",
+            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={self.gateway}",
             "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={self.folder}/hosts", "--user=root",
             "--pid-file=",
         ])  # fmt: skip
@@ -60,7 +67,7 @@ class Stack:
         if self._dns:
             self._dns.kill()
             self._dns.wait()
-        run("ip", "link", "delete", BRIDGE)
+        run("ip", "link", "delete", self._bridge)
 
     def start(
         self,
@@ -71,6 +78,7 @@ class Stack:
         command: list[str] | None = None,
         image_root: Path | None = None,
         described: Service | None = None,
+        is_alone: bool = False,
     ) -> Sandbox:
         """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
 
@@ -79,12 +87,12 @@ class Stack:
         """
         name = name or service
         taken = {sandbox.address for sandbox in self.running.values()}
-        number = next(number for number in self._numbers if f"{NETWORK}.{number}" not in taken)
-        space, address = f"library-{name}", f"{NETWORK}.{number}"
-        outer, inner = f"lib{number}o", f"lib{number}i"
+        number = next(number for number in self._numbers if f"{self.network}.{number}" not in taken)
+        space, address = f"{self._mark}-{name}", f"{self.network}.{number}"
+        outer, inner = f"{self._devices}{number}o", f"{self._devices}{number}i"
         run("ip", "netns", "add", space)
         run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
-        run("ip", "link", "set", outer, "master", BRIDGE, "up")
+        run("ip", "link", "set", outer, "master", self._bridge, "up")
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
@@ -94,10 +102,11 @@ class Stack:
             described, environment=described.environment | (environment or {}), command=command or described.command
         )
         root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
+        folder = self.folder / "services" / f"{name}-{number}"
+        sandbox = Sandbox(described, space, outer, address, folder, root, is_alone)
         self.running[name] = sandbox
         self._answer_names()
-        sandbox.start(self.folder / "volumes", self.folder / "secrets", GATEWAY)
+        sandbox.start(self.folder / "volumes", self.folder / "secrets", self.gateway)
         return sandbox
 
     def end(self, name: str, sign: signal.Signals = signal.SIGTERM) -> int:
