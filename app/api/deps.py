@@ -130,8 +130,7 @@ async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)],
 async def _identify(request: Request, token: str, now: datetime) -> Identity:
     database: Database = request.app.state.database
     if not token.startswith(keys.PREFIX):
-        async with database.reading() as session:
-            return await sessions.identify(session, token=token, signer=request.app.state.signer, now=now)
+        return await sessions.identify(database.ask, token=token, signer=request.app.state.signer, now=now)
     async with database.reading() as session:
         who, is_use_due = await keys.identify(session, token=token, now=now)
     if is_use_due and who.key_id:

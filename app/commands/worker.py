@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from app.commands.protocol import Protocol
 from app.commands.sockets import listen
 from app.core.config import Settings
 from app.core.logging import configure_logging, switch_level_on_signal
-from app.main import create_app
+from app.main import build_api, create_app
 
 log = structlog.get_logger()
 
@@ -89,17 +90,23 @@ class Server(uvicorn.Server):
         log.info("stopped", at_once=self.force_exit)
 
 
+def load(settings: Settings) -> FastAPI:
+    """What workers that are forked from this process share: the routes. Opens nothing and starts nothing."""
+    return build_api(settings)
+
+
 def run(
     settings: Settings,
     sockets: list[socket.socket],
     *,
     is_supervised: bool = False,
+    api: FastAPI | None = None,
     on_started: Callable[[], None],
     **more: Any,
 ) -> None:
     """Answer requests on the sockets until a signal; `on_started` is called once requests are answered.
 
-    `more` is what another supervisor tells uvicorn besides.
+    `api` is what `load` has built before a fork; `more` is what another supervisor tells uvicorn besides.
 
     Raises:
         KeyboardInterrupt: it was SIGINT.
@@ -107,7 +114,7 @@ def run(
     configure_logging(settings)
     switch_level_on_signal()
     draining = threading.Event()
-    application = create_app(settings, is_draining=draining.is_set)
+    application = create_app(settings, is_draining=draining.is_set, api=api)
     server = Server(
         config(settings, application, **more),
         draining=draining,

@@ -39,6 +39,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.direct import Direct
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
 from app.core.engines import (
     SQLITE_READERS,
@@ -245,16 +246,25 @@ class Database:
         """The statement for `rows`; to be kept."""
         return Compiled(statement, self._driver.dialect)
 
-    async def rows(self, statement: Compiled, *, kind: str, **values: Any) -> Rows:
+    async def rows(self, statement: Compiled, *, kind: str | None = None, **values: Any) -> Rows:
         """Like `read`, but what a compiled statement finds, through the driver alone.
 
         Raises:
             NoAnswer: the database didn't answer.
         """
-        if self._replica and await self._replica.has(kind):
+        if kind and self._replica and await self._replica.has(kind):
             with suppress(NoAnswer):
                 return await self._replica.rows(statement, **values)
         return await self._driver.rows(statement, **values)
+
+    async def ask(self, statement: Direct, **values: Any) -> list[Any]:
+        """What a direct statement finds on the primary now, outside any transaction.
+
+        Raises:
+            NoAnswer: the database didn't answer.
+        """
+        text = statement.text(self._driver.dialect)
+        return text.read(await self._driver.fetch(text.text, text.values(values)))
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Any]:

@@ -54,6 +54,11 @@ class Storage:
         self._settings = settings
         self._opened: ObjectStore | None = None
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the files are in a folder, which a proxy on this machine may see as well."""
+        return self._settings.storage_url is None
+
     async def put(self, name: str, data: bytes) -> None:
         """Write a file whole, or not at all; one that is there is replaced."""
         await self._do(lambda store: obstore.put(store, name, data))

@@ -53,6 +53,7 @@ HEADERS: Final = {
 SHARED: Final = "public, max-age=0, s-maxage=1"
 """For a proxy, and no longer: an anonymous reader finds what was committed within a second."""
 LIGHT_COOKIE: Final = "light"
+LIGHTS: Final = frozenset({"light", "dark"})
 A_YEAR_SECONDS: Final = 365 * 24 * 60 * 60
 
 
@@ -238,7 +239,7 @@ def make(
     light = request.cookies.get(LIGHT_COOKIE, "")
     return View(
         request, settings, database, who, user, now, words.words_for(locale, settings.timezone),
-        light if light in {"light", "dark"} else "", form or FormData(),
+        light if light in LIGHTS else "", form or FormData(),
     )  # fmt: skip
 
 

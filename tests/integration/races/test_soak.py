@@ -108,7 +108,7 @@ async def test_the_verdict_tells_lost_doubled_and_untold_operations(database: Da
             )
         if spoil == "lost":
             await session.execute(update(Event).values(booking_id=uuid4()))
-    told = [*await verdict.effects(database, ledger), *await verdict.answers(database, ledger)]
+    told = [*map(str, await verdict.effects(database, ledger)), *await verdict.answers(database, ledger)]
     assert len(told) == {"nothing": 0, "lost": 2, "twice": 1, "untold": 1, "answer": 1}[spoil], told
 
 

@@ -51,12 +51,12 @@ class Desk:
         self._mark = mark
         self.ledger = Ledger()
         admin, reader = f"desk-{mark}@library.test", f"borrower-{mark}@library.test"
-        made = stack.running["api-1"].run("library", "user", "create", "--email", admin, "--role", "admin")
-        self._signs_in = {DESK: (admin, _password(made.stdout))}
-        made = stack.running["api-1"].run("library", "user", "create", "--email", reader, "--role", "reader")
-        self._signs_in[READER] = (reader, _password(made.stdout))
+        self._signs_in = {
+            DESK: (admin, created(stack, admin, "admin")),
+            READER: (reader, created(stack, reader, "reader")),
+        }
         self._headers = {who: self._sign_in(who) for who in self._signs_in}
-        self._card = re.findall(r"card (\d+)", made.stdout)[0]
+        self._card = client.get(f"{API}/auth/me", headers=self._headers[READER]).json()["card_number"]
         self._copies = [self._book(number) for number in range(BOOKS)]
 
     def work(self, is_over: threading.Event) -> None:
@@ -101,10 +101,7 @@ class Desk:
         threading.Event().wait(0.2)
 
     def _sign_in(self, who: str) -> dict[str, str]:
-        email, password = self._signs_in[who]
-        answer = self._client.post(f"{API}/auth/login", {"email": email, "password": password})
-        assert answer.status_code == 200, answer.text
-        return {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        return signed_in(self._client, *self._signs_in[who])
 
     def _book(self, number: int) -> tuple[int, str]:
         book_id: int = self._must(DESK, "/books", {"title": f"Lamp {number}"})["id"]
@@ -156,5 +153,18 @@ def working(desk: Desk) -> Iterator[Ledger]:
         raise failed[0]
 
 
-def _password(said: str) -> str:
-    return str(re.findall(r"Password: (\S+)", said)[0])
+def account(stack: Stack, client: Asking, email: str, role: str) -> dict[str, str]:
+    """Make one and sign it in; returns the header that says who asks."""
+    return signed_in(client, email, created(stack, email, role))
+
+
+def created(stack: Stack, email: str, role: str) -> str:
+    """Make an account; returns its password."""
+    made = stack.running["api-1"].run("library", "user", "create", "--email", email, "--role", role)
+    return str(re.findall(r"Password: (\S+)", made.stdout)[0])
+
+
+def signed_in(client: Asking, email: str, password: str) -> dict[str, str]:
+    answer = client.post(f"{API}/auth/login", {"email": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}

@@ -1,21 +1,22 @@
-"""The stack: every service of docker-compose.yml in namespaces on one bridge, names answered by a DNS server."""
+"""The stack: every service of docker-compose.yml in namespaces on one bridge, names answered by DNS servers."""
 
 import itertools
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from tests.integration.monitoring.stack import NOT_HERE, Pager
 from tests.integration.stack.compose import ROOT, Service, services
+from tests.integration.stack.names import Names
 from tests.integration.stack.sandbox import Sandbox
 
-GATEWAY = "10.203.1.1"
-SECOND_CLIENT = "10.203.1.2"
+BRIDGE, NETWORK = "library-br", "10.203.1"  # of the first stack
+GATEWAY = f"{NETWORK}.1"
+SECOND_CLIENT = f"{NETWORK}.2"
 HOST = "library.test"
 
 
@@ -36,15 +37,17 @@ class Stack:
         self.running: dict[str, Sandbox] = {}
         self.others: dict[str, str] = {}
         """Names with addresses that are no service of ours."""
-        self._numbers = itertools.cycle(range(10, 250))
-        self._dns: subprocess.Popen[bytes] | None = None
+        self.pager: Pager | None = None
+        """Hears of alerts, if somebody gave it."""
+        self._numbers = itertools.cycle(range(30, 200))
+        self._names = Names(folder, self._bridge, (f"{self.network}.{last}" for last in range(3, 30)))
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
             [*make, "--public-url", f"https://{HOST}", "--folder", str(folder)], check=True, capture_output=True
         )
         shutil.copytree(ROOT / "nginx" / "upstream", folder / "nginx" / "upstream")
         folder.chmod(0o755)
-        self.services = services(folder, *overrides)
+        self.services = services(folder, *overrides, profiles={"monitoring"}, but=NOT_HERE)
 
     def open(self) -> None:
         # An address of its own: else it has that of one of its ports, and another whenever that one goes or comes, and
@@ -53,20 +56,12 @@ class Stack:
         for last in (1, 2):
             run("ip", "address", "add", f"{self.network}.{last}/24", "dev", self._bridge)
         run("ip", "link", "set", self._bridge, "up")
-        (self.folder / "hosts").write_text("")
-        self._dns = subprocess.Popen([
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={self.gateway}",
-            "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={self.folder}/hosts", "--user=root",
-            "--pid-file=",
-        ])  # fmt: skip
 
     def close(self) -> None:
         for name in list(self.running):
             # The proxy's workers would outlive a master that is killed.
             self.end(name, signal.SIGTERM if name == "nginx" else signal.SIGKILL)
-        if self._dns:
-            self._dns.kill()
-            self._dns.wait()
+        self._names.close()
         run("ip", "link", "delete", self._bridge)
 
     def start(
@@ -105,13 +100,14 @@ class Stack:
         folder = self.folder / "services" / f"{name}-{number}"
         sandbox = Sandbox(described, space, outer, address, folder, root, is_alone)
         self.running[name] = sandbox
-        self._answer_names()
-        sandbox.start(self.folder / "volumes", self.folder / "secrets", self.gateway)
+        self.answer_names()
+        nameserver = self._names.server(described.networks)
+        sandbox.start(self.folder / "volumes", self.folder / "secrets", nameserver)
         return sandbox
 
     def end(self, name: str, sign: signal.Signals = signal.SIGTERM) -> int:
         sandbox = self.running.pop(name)
-        self._answer_names()
+        self.answer_names()
         try:
             return sandbox.stop(sign)
         finally:
@@ -121,7 +117,11 @@ class Stack:
 
     def usual(self) -> set[str]:
         """The services that run when nobody says otherwise."""
-        return {name for name, service in self.services.items() if service.replicas}
+        return {name for name, service in self.services.items() if service.replicas and not service.profiles}
+
+    def watching(self) -> set[str]:
+        """Those of `--profile monitoring` that can be had here."""
+        return {name for name, service in self.services.items() if service.profiles}
 
     def members(self, *names: str) -> None:
         """What a deploy does: write who answers, and let the proxy read it."""
@@ -141,14 +141,9 @@ class Stack:
                 break  # a stream keeps it; it answers nobody new
             time.sleep(0.05)
 
-    def _answer_names(self) -> None:
-        lines = [f"{sandbox.address} {sandbox.service.name}\n" for sandbox in self.running.values()]
-        lines += [f"{address} {name}\n" for name, address in self.others.items()]
-        (self.folder / "hosts").write_text("".join(lines))
-        if self._dns:
-            with suppress(ProcessLookupError):
-                os.kill(self._dns.pid, signal.SIGHUP)
-            time.sleep(0.1)
+    def answer_names(self) -> None:
+        """Whenever somebody comes or goes; of `others`, whoever changes them says so."""
+        self._names.know(self.running.values(), self.others)
 
 
 def _publish(space: str, ports: list[tuple[int, int]]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Sandbox:
 
     @property
     def user(self) -> tuple[int, int]:
-        given = self.service.user or IMAGE_USER
+        given = self.service.user or (IMAGE_USER if self.image_root else shims.NOBODY)
         if given[0].isdigit():
             uid, _, gid = given.partition(":")
             return int(uid), int(gid)
@@ -97,10 +97,13 @@ class Sandbox:
 
     def memory_bytes(self) -> int:
         """What the service's processes hold together, each shared page counted once."""
-        assert self.process is not None
-        pids = [self.process.pid, *_children(self.process.pid)]
-        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+        rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in self.pids()]
         return sum(int(line.split()[1]) * 1024 for text in rollups for line in text.splitlines() if line[:4] == "Pss:")
+
+    def pids(self) -> list[int]:
+        """The service's processes, the first one first."""
+        assert self.process is not None
+        return [self.process.pid, *_children(self.process.pid)]
 
     def wait_until_healthy(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
@@ -119,7 +122,8 @@ class Sandbox:
         return [f"{name}={value}" for name, value in (base | self.service.environment).items()]
 
     def _command(self) -> list[str]:
-        words = [*self.service.entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
+        entrypoint = self.service.entrypoint or shims.PROGRAMS.get(self.service.image.partition(":")[0], [])
+        words = [*entrypoint, *(self.service.command or (IMAGE_COMMAND if self.image_root else []))]
         if self._is_database:
             return ["/bin/bash", "-euc", shims.POSTGRES, "shim", *words]
         return words
@@ -138,12 +142,14 @@ class Sandbox:
         yield f'inside() {{ chroot {root} realpath -m "$1"; }}'
         for target in self.service.tmpfs:
             yield f"at={root}$(inside {target}); mkdir -p $at; mount -t tmpfs -o mode=1777 tmpfs $at"
-        for volume, target in self.service.volumes:
+        for volume, target, is_read_only in self.service.volumes:
             # A new volume gets what the image has there, and keeps its owner, whoever uses it later.
             new = f"{volumes}/{volume}"
             have = f"cp -a {self.image_root}{target}/. {new}; " if self.image_root else ""
             yield f"[ -d {new} ] || {{ mkdir -p {new}; {have}chown {uid_gid} {new}; }}"
             yield f"at={root}$(inside {target}); mkdir -p $at; mount --bind {volumes}/{volume} $at"
+            if is_read_only:
+                yield "mount -o remount,bind,ro $at"
         bound = [*self.service.files, *((secrets / name, f"/run/secrets/{name}") for name in self.service.secrets)]
         if self._is_database:
             command = f"{root}/usr/local/bin/library"
@@ -159,6 +165,21 @@ class Sandbox:
         work = "/srv/library" if self.image_root else "/"
         program = shell([*self._environment(), *self._command()])
         yield f"exec chroot {root} /bin/sh -c {shell(['cd ' + work + '; exec ' + drop + ' env -i ' + program])}"
+
+
+@contextmanager
+def cut_off(sandbox: Sandbox) -> Iterator[None]:
+    """While the block runs, whatever is sent to the service or by it gets lost."""
+    inside = ["ip", "netns", "exec", sandbox.space, "nft"]
+    chains = "".join(
+        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }} "
+        for hook, side in (("input", "iif"), ("output", "oif"))
+    )
+    subprocess.run([*inside, f"table inet cut {{ {chains} }}"], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*inside, "delete table inet cut"], check=True, capture_output=True)
 
 
 def _children(pid: int) -> list[int]:

@@ -26,7 +26,7 @@ ONCE = [
 
 def test_every_service_is_healthy(stack: Stack) -> None:
     started = {sandbox.service.name for sandbox in stack.running.values()} | {"migrate"}
-    assert started == stack.usual()
+    assert started == stack.usual() | stack.watching()
     assert all(sandbox.is_healthy() for sandbox in stack.running.values())
 
 
