@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests import evidence
-from tests.integration.stack.cluster import ETCD, OVERRIDE, REST, Cluster, Direct, database_url
+from tests.integration.stack.cluster import ETCD, NODES, OVERRIDE, REST, Cluster, Direct, database_url
 from tests.integration.stack.conftest import IS_FULL
 from tests.integration.stack.desk import Desk, Ledger, working
 from tests.integration.stack.running import Stack
@@ -45,8 +45,8 @@ def node_killed(cluster: Cluster, writer: Writer) -> None:
 
 
 def standby_killed(cluster: Cluster, writer: Writer) -> None:
-    """The one that every commit waits for."""
-    _away(cluster, writer, cluster.one("sync_standby"))
+    """Commits wait for it until another one has its place."""
+    _away(cluster, writer, cluster.standby())
 
 
 def _away(cluster: Cluster, writer: Writer, name: str) -> None:
@@ -113,7 +113,7 @@ def test_a_node_is_what_a_single_server_is(cluster: Cluster) -> None:
     stack = cluster.stack
     for setting in ("synchronous_commit", "fsync", "full_page_writes", "data_checksums"):
         assert ask(stack, "app", f"SHOW {setting}") == (0, "on")
-    assert ask(stack, "app", "SHOW synchronous_standby_names")[1] in {f'"{name}"' for name in cluster.members()}
+    assert ask(stack, "app", "SHOW synchronous_standby_names")[1] == f'"{cluster.standby()}"'
     assert ask(stack, "app", "SHOW statement_timeout") == (0, "2s")
     assert "permission denied" in ask(stack, "app", "CREATE TABLE x ()")[1]
     assert ask(stack, "superuser", "SELECT 1")[0]
@@ -121,7 +121,7 @@ def test_a_node_is_what_a_single_server_is(cluster: Cluster) -> None:
 
 
 def test_nobody_else_tells_a_node_what_to_do(cluster: Cluster) -> None:
-    for name in cluster.members():
+    for name in NODES:
         url = f"http://{cluster.node(name).address}:{REST}/restart"
         assert httpx2.post(url, json={}).status_code in {401, 403}
         # Nor by the password alone: whoever changes something is asked from a node.
@@ -171,6 +171,7 @@ def test_a_primary_that_is_cut_off_stops_before_another_begins(cluster: Cluster,
             working(desk) as ledger,
         ):
             writer.wait_for_one(time.monotonic())
+            cluster.wait_until_whole()
             at = time.monotonic()
             with cluster.cut_off(name):
                 stopped_at = _stopped(near)
