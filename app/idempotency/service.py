@@ -52,7 +52,7 @@ class Answer:
 
 
 async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest: str, now: datetime) -> Answer | None:
-    """Take the key for this transaction, or return the answer that it led to.
+    """Take the key for this transaction, or return the answer that it led to, which may be told after the commit.
 
     A concurrent twin waits for the first one: if that commits, the twin gets its answer; if it rolls back, the key is
     free and the twin goes on.
@@ -69,7 +69,10 @@ async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise RequestInProgress(headers={"Retry-After": "1"}) from None
         raise
-    found = (await session.scalars(select(IdempotencyKey).where(IdempotencyKey.scope == scope))).one()
+    # Locked, so that this transaction writes, and its commit waits for the standby as the first one's should have: of a
+    # commit that was given up while it waited the answer is here, and may be lost with this server.
+    locked = select(IdempotencyKey).where(IdempotencyKey.scope == scope).with_for_update()
+    found = (await session.scalars(locked)).one()
     if found.body_digest != body_digest:
         raise IdempotencyKeyReused
     return Answer(found.status or 200, found.headers or {}, found.body or b"")
