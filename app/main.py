@@ -62,13 +62,16 @@ from app.web.files import VersionedFiles
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
 
 
-def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: False) -> Shell:
+def create_app(
+    settings: Settings, *, is_draining: Callable[[], bool] = lambda: False, api: FastAPI | None = None
+) -> Shell:
     """The whole service, ready to be served; opens the database lazily and closes it at shutdown.
 
-    `is_draining` says whether the process was told to stop: readiness fails from then on.
+    `is_draining` says whether the process was told to stop: readiness fails from then on. `api` is what `build_api`
+    has built before, if it has.
     """
     reporting.start(settings)
-    api = build_api(settings)
+    api = api or build_api(settings)
     api.state.tracing = tracing.start(settings)
     api.state.database = Database(settings, tracing=api.state.tracing)
     api.state.signer = TokenSigner(settings)

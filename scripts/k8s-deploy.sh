@@ -4,12 +4,12 @@
 #   k8s-deploy.sh blue-green sha256:…   all requests at once, watched in the same way; the old pods stay for the way back
 #   k8s-deploy.sh release    sha256:…   the digest becomes production's, pod by pod, and a canary ends
 #   k8s-deploy.sh back                  all requests to the release before, at once
-# PROMETHEUS_URL is where the rules are evaluated. OVERLAY, NAMESPACE, WATCH and SHARE may be given; KUBECONFIG_CONTENT is
-# for a pipeline, whose secrets are values and no files.
+# Prometheus at PROMETHEUS_URL is asked the rules of app/commands/deploy/rules.py. OVERLAY, NAMESPACE, WATCH, SAMPLE and
+# SHARE may be given; KUBECONFIG_CONTENT is for a pipeline, whose secrets are values and no files.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-namespace=${NAMESPACE:-library} watch=${WATCH:-300} share=${SHARE:-10}
+namespace=${NAMESPACE:-library} share=${SHARE:-10}
 kubectl() { .venv-deploy/bin/kubectl --namespace "$namespace" "$@"; }
 
 if [ -n "${KUBECONFIG_CONTENT:-}" ]; then
@@ -29,26 +29,15 @@ weigh() {
   kubectl patch httproute library --type=json --patch "[$patch]"
 }
 
-# How many of the rules that judge a canary, and of those that page, hold at this moment.
-verdicts() {
-  local told query='count(ALERTS{release="canary"} or ALERTS{severity="page",alertstate="firing",release!="canary"}) or vector(0)'
-  told=$(curl --get --fail --silent --show-error --max-time 10 --data-urlencode "query=$query" "${PROMETHEUS_URL:?where are the rules evaluated?}/api/v1/query") || return
-  python3 -c 'import json, sys; print(json.loads(sys.argv[1])["data"]["result"][0]["value"][1])' "$told"
-}
+# judge [OPTION…]: the same judge as on Compose; the services tell the releases apart.
+judge() { .venv/bin/library deploy judge --prometheus "${PROMETHEUS_URL:?where does Prometheus answer?}" "$@"; }
 
-judge() {
-  local ends=$((SECONDS + watch)) found
-  while [ $SECONDS -lt $ends ]; do
-    # Without an answer nobody knows how the release does: that counts against it.
-    found=$(verdicts) || found=unknown
-    if [ "$found" != 0 ]; then
-      echo "The rules speak against the release ($found): going back." >&2
-      back
-      exit 1
-    fi
-    sleep "${PAUSE:-15}"
-  done
-  echo "Nothing spoke against the release for $watch seconds."
+watch() {
+  judge --canary "namespace=\"$namespace\",service=\"api-canary\"" --stable "namespace=\"$namespace\",service=\"api\"" \
+    --seconds "${WATCH:-300}" --sample "${SAMPLE:-200}" --pause "${PAUSE:-5}" && return
+  echo "The rules speak against the release: going back." >&2
+  back
+  exit 1
 }
 
 has_canary() { kubectl get deployment api-canary >/dev/null 2>&1; }
@@ -62,7 +51,7 @@ install() {
 }
 
 beside() {
-  [ "$(verdicts)" = 0 ] || { echo "Something is wrong already; nothing was changed." >&2; exit 1; }
+  judge
   install canary "$1"
   kubectl rollout status deployment/api-canary --timeout=15m || { back; exit 1; }
 }
@@ -71,7 +60,7 @@ back() {
   if has_canary; then
     weigh 100 0
     sleep "${DRAIN:-15}"
-    kubectl delete deployment,service,configmap,prometheusrule --selector library-release=canary
+    kubectl delete deployment,service,configmap --selector library-release=canary
   else
     kubectl rollout undo deployment/api
     kubectl rollout status deployment/api --timeout=15m
@@ -82,7 +71,7 @@ case "${1:-} ${2:-}" in
   "canary sha256:"*)
     beside "$2"
     weigh $((100 - share)) "$share"
-    judge
+    watch
     ;;
   "blue-green sha256:"*)
     beside "$2"
@@ -90,7 +79,7 @@ case "${1:-} ${2:-}" in
     kubectl patch deployment api-canary --patch '{"spec":{"replicas":'"$replicas"'}}'
     kubectl rollout status deployment/api-canary --timeout=15m
     weigh 0 100
-    judge
+    watch
     ;;
   "release sha256:"*)
     install "${OVERLAY:-production}" "$2"

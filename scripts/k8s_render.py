@@ -19,8 +19,6 @@ from app.jobs.schedule import Daily
 ROOT: Final = Path(__file__).resolve().parents[1]
 KUBECTL: Final = ROOT / ".venv-deploy" / "bin" / "kubectl"
 DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-# What judges a canary by itself: these alerts of prometheus/alerts.yml, asked of its pods alone.
-JUDGES: Final = ("ErrorRateHigh", "LatencyHigh", "Saturated")
 MINUTES_A_DAY: Final = 24 * 60
 
 
@@ -43,18 +41,17 @@ def generate(overlay: str, digest: str, *, root: Path = ROOT) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     is_canary = overlay == "canary"
     rules = yaml.safe_load((ROOT / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
-    files: dict[str, list[dict[str, Any]]] = {
-        "alerts.yaml": [_rule(canary(rules) if is_canary else rules)],
-        "jobs.yaml": [] if is_canary else [cron_job(job) for job in JOBS.values()],
-    }
-    resources = [name for name, documents in files.items() if documents]
-    for name in resources:
-        (folder / name).write_text(yaml.safe_dump_all(files[name], sort_keys=False), encoding="utf-8")
+    # Beside a canary they are there already: production's.
+    files: dict[str, list[dict[str, Any]]] = (
+        {} if is_canary else {"alerts.yaml": [_rule(rules)], "jobs.yaml": [cron_job(job) for job in JOBS.values()]}
+    )
+    for name, documents in files.items():
+        (folder / name).write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
     renamed = [{"op": "replace", "path": "/metadata/name", "value": f"migrate-{digest.partition(':')[2][:10]}"}]
     component = {
         "apiVersion": "kustomize.config.k8s.io/v1alpha1",
         "kind": "Component",
-        "resources": resources,
+        "resources": list(files),
         "images": [{"name": "library", "digest": digest}],
         "patches": [
             {
@@ -132,19 +129,6 @@ def cron_line(job: Job) -> str:
     if minutes >= 60:  # noqa: PLR2004  # the same
         return f"0 */{minutes // 60} * * *" if minutes > 60 else "0 * * * *"  # noqa: PLR2004  # the same
     return f"*/{minutes} * * * *" if minutes > 1 else "* * * * *"
-
-
-def canary(rules: dict[str, Any]) -> dict[str, Any]:
-    """The rules that judge a canary: those of JUDGES and what they are worked out from, of its pods alone."""
-    narrowed = []
-    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
-        expr = rule["expr"].replace('job="library"', 'job="library",service="api-canary"')
-        expr = expr.replace("library:availability", "canary:availability")
-        if rule.get("alert") in JUDGES:
-            narrowed.append(rule | {"expr": expr, "labels": rule["labels"] | {"release": "canary"}})
-        elif rule.get("record", "").endswith("rate5m"):
-            narrowed.append({"record": rule["record"].replace("library:", "canary:"), "expr": expr})
-    return {"groups": [{"name": "canary", "interval": "15s", "rules": narrowed}]}
 
 
 def _rule(rules: dict[str, Any]) -> dict[str, Any]:

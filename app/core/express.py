@@ -35,7 +35,9 @@ STRICT_LINE: Final = lines([STRICT_TRANSPORT])
 class Log(Protocol):
     """Notes a request, or not: what goes well is noted now and then."""
 
-    def __call__(self, method: str, endpoint: str, status: int, seconds: float, **ids: str) -> None: ...
+    def __call__(
+        self, method: str, endpoint: str, status: int, seconds: float, *, request_id: str, trace_id: str
+    ) -> None: ...
 
 
 class Allowance(Protocol):

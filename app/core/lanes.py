@@ -42,6 +42,7 @@ CHEAP: Final = (b"sort=", b"cursor=", b"limit=")
 
 class Overloaded(Unavailable):
     code, detail = "overloaded", "The library is very busy just now; try again in a moment."
+    is_for_crowds = True
 
 
 @dataclass(slots=True)

@@ -122,6 +122,17 @@ def forget_process(pid: int) -> None:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # theirs has no types
 
 
+def record_query(word: str, seconds: float) -> None:
+    """Note a statement by its first word, in lower case, and how long it took."""
+    _of_query_type(word if word in _QUERY_TYPES else "other").observe(seconds)
+
+
+def count_query_error(name: str) -> None:
+    """Count a statement that failed, by SQLAlchemy's name for it, or "connection"."""
+    kinds = {"IntegrityError": "constraint", "InterfaceError": "connection", "connection": "connection"}
+    db_errors_total.labels(kinds.get(name, "other")).inc()
+
+
 def observe_engine(engine: Engine) -> None:
     """Measure every statement of the engine, count the connections in use and what failed."""
     event.listen(engine, "before_cursor_execute", _note_start)
@@ -158,13 +169,9 @@ def _record_duration(
     started = getattr(context, "started", None)
     if started is None:
         return
-    word = statement.split(None, 1)[0].lower()
-    _of_query_type(word if word in _QUERY_TYPES else "other").observe(time.perf_counter() - started)
+    record_query(statement.split(None, 1)[0].lower(), time.perf_counter() - started)
 
 
 def _count_error(failure: ExceptionContext) -> None:
-    if failure.connection is None or failure.is_disconnect:
-        kind = "connection"
-    else:
-        kind = "constraint" if type(failure.sqlalchemy_exception).__name__ == "IntegrityError" else "other"
-    db_errors_total.labels(kind).inc()
+    is_lost = failure.connection is None or failure.is_disconnect
+    count_query_error("connection" if is_lost else type(failure.sqlalchemy_exception).__name__)

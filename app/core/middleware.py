@@ -164,10 +164,12 @@ class Shell:
         traced = self.tracing.begin(parent) if self.tracing else None
         trace_id = traced.trace_id if traced else parent[0] if parent else exchange.request_id
         told = REQUEST.set({"request_id": exchange.request_id, "trace_id": trace_id})
+        is_crowded = False
         try:
             if await self._serve(exchange) and self.express:
                 self.express.learn(exchange, endpoint, route)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
+            is_crowded = isinstance(error, AppError) and error.is_for_crowds
             await exchange.fail(error)
         finally:
             route.in_progress.dec()
@@ -175,13 +177,18 @@ class Shell:
             route.answered(exchange.status, seconds)
             if traced:
                 traced.end(method=method, endpoint=endpoint, status=exchange.status, request_id=exchange.request_id)
-            self.note(method, endpoint, exchange.status, seconds)
+            self.note(method, endpoint, exchange.status, seconds, is_crowded=is_crowded)
             REQUEST.reset(told)
 
-    def note(self, method: str, endpoint: str, status: int, seconds: float, **ids: str) -> None:
-        """A line for what failed or was slow, and for one in so many of the others."""
+    def note(
+        self, method: str, endpoint: str, status: int, seconds: float, *, is_crowded: bool = False, **ids: str
+    ) -> None:
+        """A line for what failed or was slow, and for one in so many of the others.
+
+        Those that a crowd is turned away with are others: they are counted, and a line for each costs more than it.
+        """
         self._until_sample -= 1
-        is_bad = seconds > SLOW_SECONDS or status >= 500  # noqa: PLR2004  # the server's own failures
+        is_bad = seconds > SLOW_SECONDS or (status >= 500 and not is_crowded)  # noqa: PLR2004  # the server's failures
         if is_bad or self._until_sample <= 0:
             say = log.warning if is_bad else log.info
             say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4), **ids)

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from app.commands.deploy.judge import Limits
+from app.commands.deploy.rules import Rules
+
 # Kind, its plural and whether it belongs to a namespace, by the group's version.
 KINDS: Final = {
     "v1": [
@@ -32,19 +35,28 @@ Document = dict[str, Any]
 class Cluster:
     """`objects` by kind and name; `weights` are all that the route of readers was ever given.
 
-    Its Prometheus says that a rule holds: always if `is_ill`, and while a canary gets requests if `is_canary_bad`.
+    Its Prometheus has an alert that pages if `is_ill`; of a canary that gets requests it has seen `answers`, and that
+    it fails if `is_canary_bad`. What the rules say themselves is tried in tests/unit/deploy/test_rules.py.
     """
+
+    rules = Rules('namespace="library",service="api-canary"', 'namespace="library",service="api"', Limits())
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Document] = {}
         self.weights: list[dict[str, int]] = []
         self.is_ill = False
         self.is_canary_bad = False
-        self.asked = 0
+        self.answers = 1000
+        self.asked: list[str] = []
 
-    def verdicts(self) -> int:
-        self.asked += 1
-        return int(self.is_ill or (self.is_canary_bad and "api-canary" in self.weights[-1]))
+    def holds(self, rule: str) -> bool:
+        self.asked.append(rule)
+        is_asked = "api-canary" in self.weights[-1]
+        return {
+            self.rules.bad()["SomethingPages"]: self.is_ill,
+            self.rules.bad()["CanaryFailing"]: self.is_canary_bad and is_asked,
+            self.rules.unseen(): self.answers < self.rules.limits.sample or not is_asked,
+        }.get(rule, False)
 
     def keep(self, kind: str, document: Document) -> Document:
         name = document["metadata"]["name"]
@@ -73,7 +85,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
         if path == "/api/v1/query":
-            self._say({"data": {"result": [{"value": [0, str(self.cluster.verdicts())]}]}})
+            self._say({"data": {"result": [{"value": [0, "1"]}] if self.cluster.holds(query["query"][0]) else []}})
         elif (told := _discovery(path)) is not None:
             self._say(told)
         else:

@@ -84,7 +84,9 @@ def test_a_good_canary_gets_its_share_and_then_becomes_the_release(operator: Ope
     assert done.returncode == 0, done.stdout + done.stderr
     assert (operator.image("api"), operator.image("api-canary")) == (DIGEST, NEXT)
     assert operator.cluster.weights[-1] == {"api": 90, "api-canary": 10}
-    assert operator.cluster.asked >= 2, "before, and while it watched"
+    rules = operator.cluster.rules
+    assert operator.cluster.asked[0] == rules.bad()["SomethingPages"], "before anything was changed"
+    assert {*rules.figures().values(), *rules.bad().values(), rules.unseen()} <= set(operator.cluster.asked)
     done = operator.does("release", NEXT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert operator.image("api") == NEXT
@@ -106,6 +108,14 @@ def test_a_bad_canary_goes_back_by_itself(operator: Operator) -> None:
 
 def test_a_canary_that_nobody_can_judge_goes_back(operator: Operator) -> None:
     assert operator.does("canary", NEXT, PROMETHEUS_URL="http://127.0.0.1:1").returncode == 1
+    assert operator.cluster.weights[-1] == {"api": 100}
+
+
+def test_a_canary_that_too_few_asked_goes_back(operator: Operator) -> None:
+    operator.cluster.answers = 199
+    done = operator.does("canary", NEXT)
+    assert done.returncode == 1
+    assert "too few requests to judge by, 200 are needed" in done.stdout
     assert operator.cluster.weights[-1] == {"api": 100}
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from app.commands.deploy import rollout, steps
+from app.commands.deploy import rollout, rules, steps
 from app.commands.deploy.drivers import Compose, Program
 from app.commands.deploy.judge import Limits
 from app.commands.deploy.rollout import Host
@@ -24,6 +24,11 @@ Image = Annotated[
     str, typer.Option(metavar="IMAGE", help="Image to deploy. [default: the one that `build` made]", show_default=False)
 ]
 Dry = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Sample = Annotated[int, typer.Option(min=0, help="Answers of it that must be seen at least.")]
+Errors = Annotated[float, typer.Option(help="Share of failures beyond the stable release's.")]
+P99 = Annotated[float, typer.Option(help="Seconds that its p99 may be in any case.")]
+Slower = Annotated[float, typer.Option(help="Times the stable release's p99 that its may be.")]
+Seconds = Annotated[float, typer.Option(help="How long it is watched.")]
 Replicas = Annotated[int, typer.Option(min=1, metavar="N", help="Containers that answer.")]
 
 
@@ -142,11 +147,17 @@ def canary(
     *,
     image: Image = "",
     percent: Annotated[int, typer.Option(min=1, max=50, help="Share of the requests that it gets.")] = 10,
-    seconds: Annotated[float, typer.Option(help="How long it is watched.")] = DEFAULTS.seconds,
-    sample: Annotated[int, typer.Option(help="Answers of it that must be seen at least.")] = DEFAULTS.sample,
-    errors: Annotated[float, typer.Option(help="Share of failures beyond the stable release's.")] = DEFAULTS.errors,
-    p99: Annotated[float, typer.Option(help="Seconds that its p99 may be in any case.")] = DEFAULTS.p99_seconds,
-    slower: Annotated[float, typer.Option(help="Times the stable release's p99 that its may be.")] = DEFAULTS.slower,
+    prometheus: Annotated[
+        str,
+        typer.Option(
+            metavar="URL", envvar="PROMETHEUS_URL", help="Prometheus that judges it instead of the proxy's log."
+        ),
+    ] = "",
+    seconds: Seconds = DEFAULTS.seconds,
+    sample: Sample = DEFAULTS.sample,
+    errors: Errors = DEFAULTS.errors,
+    p99: P99 = DEFAULTS.p99_seconds,
+    slower: Slower = DEFAULTS.slower,
     replicas: Replicas = 2,
     folder: Folder = Path(),
     driver: By = "",
@@ -154,8 +165,9 @@ def canary(
 ) -> None:
     """Give the image a share of the requests, watch it, and promote it or take it back.
 
-    The judge reads the proxy's access log. Bad: it fails or dawdles more often than the release that runs, beyond the
-    limits; then it is gone within seconds, and this ends with 1. Good: none of that, over the whole time and sample.
+    Prometheus judges it if told where that runs, else the proxy's access log. Bad: it fails or dawdles more often than
+    the release that runs, beyond the limits; then it is gone at once, and this ends with 1. Good: none of that, over
+    the whole time and sample.
     """
     limits = Limits(sample=sample, seconds=seconds, errors=errors, p99_seconds=p99, slower=slower)
 
@@ -163,10 +175,40 @@ def canary(
         steps.adopt(host)
         release = steps.chosen(host, image)
         steps.trial(host, release)
-        rollout.canary(host, release, percent=percent, limits=limits)
+        rollout.canary(host, release, percent=percent, limits=limits, prometheus=prometheus)
         steps.summary(host)
 
     _locked(folder, driver, work, is_dry=dry_run, replicas=replicas)
+
+
+@app.command()
+def judge(
+    *,
+    prometheus: Annotated[str, typer.Option(metavar="URL", envvar="PROMETHEUS_URL", help="Prometheus that is asked.")],
+    canary: Annotated[
+        str, typer.Option(metavar="LABELS", help="What tells the new release: 'service=\"api-canary\"'.")
+    ] = "",
+    stable: Annotated[str, typer.Option(metavar="LABELS", help="What tells the release that runs.")] = "",
+    pause: Annotated[float, typer.Option(help="Seconds between two looks.")] = 5,
+    seconds: Seconds = DEFAULTS.seconds,
+    sample: Sample = DEFAULTS.sample,
+    errors: Errors = DEFAULTS.errors,
+    p99: P99 = DEFAULTS.p99_seconds,
+    slower: Slower = DEFAULTS.slower,
+) -> None:
+    """Watch a canary that something else runs, by the same rules; ends with 1 as soon as it is bad.
+
+    Without --canary it only says whether one could be judged: while an alert pages it ends with 1.
+    """
+    if not canary:
+        if not rules.is_quiet(prometheus):
+            raise rollout.PagedAlready
+        return
+    limits = Limits(sample=sample, seconds=seconds, errors=errors, p99_seconds=p99, slower=slower)
+    verdict = rules.watch(rules.Rules(canary, stable, limits), prometheus, pause_seconds=pause)
+    typer.echo(verdict.why)
+    if not verdict.is_good:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -75,6 +75,10 @@ class Driver(ABC):
     def logs(self, service: str, since: datetime) -> str: ...
 
     @abstractmethod
+    def addresses(self, service: str) -> set[str]:
+        """Of its containers, on every network: the proxy knows them by one, Prometheus by another."""
+
+    @abstractmethod
     def in_proxy(self, script: str) -> str:
         """Run a shell's script beside the proxy, as its user, and return what it printed."""
 
@@ -87,10 +91,6 @@ class Driver(ABC):
 
     def are_there(self, workers: Sequence[str]) -> bool:
         return bool(workers) and bool(self.in_proxy(STILL_THERE.format(workers=" ".join(workers))).split())
-
-    def addresses(self, service: str) -> set[str]:
-        """As the proxy finds them."""
-        return set(re.findall(r"^\S+", self.in_proxy(f"getent ahostsv4 {service} || true"), re.MULTILINE))
 
 
 class Compose(Driver):
@@ -141,6 +141,11 @@ class Compose(Driver):
 
     def logs(self, service: str, since: datetime) -> str:
         return self._compose("logs", "--no-color", "--no-log-prefix", "--since", since.isoformat(), service)
+
+    def addresses(self, service: str) -> set[str]:
+        containers = self._compose("ps", "--quiet", service).split()
+        found = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        return set(self._run(["docker", "inspect", "--format", found, *containers]).split()) if containers else set()
 
     def in_proxy(self, script: str) -> str:
         return self._compose("exec", "-T", PROXY, "sh", "-euc", script)
@@ -196,6 +201,9 @@ class Program(Driver):
 
     def logs(self, service: str, since: datetime) -> str:
         return self._ask("logs", service, since.isoformat())
+
+    def addresses(self, service: str) -> set[str]:
+        return set(self._ask("addresses", service).split())
 
     def in_proxy(self, script: str) -> str:
         return self._ask("in-proxy", script)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from app.commands.deploy import members
+from app.commands.deploy import members, rules
 from app.commands.deploy.drivers import PROXY, CommandFailed, Driver, run
 from app.commands.deploy.judge import Limits, Verdict, judge, read
 from app.commands.deploy.state import SERVICES, Book, Colour, Record, Release, State, UnderWay, replace
@@ -37,6 +37,13 @@ class CanaryRefused(Unavailable):
     code, detail = (
         "canary_refused",
         "{release} was taken back after {seconds:.0f} s: {why}. {running} answers as before.",
+    )
+
+
+class PagedAlready(Conflict):
+    code, detail = (
+        "deploy_paged_already",
+        "An alert pages already: no canary could be judged, and nothing was changed. `blue-green` asks nobody.",
     )
 
 
@@ -96,18 +103,23 @@ def blue_green(host: Host, release: Release, *, verb: str = "blue-green") -> Non
     _record(host, "switched", release, began, switch_seconds=seconds)
 
 
-def canary(host: Host, release: Release, *, percent: int, limits: Limits) -> None:
+def canary(host: Host, release: Release, *, percent: int, limits: Limits, prometheus: str = "") -> None:
     """Give the release a share of the requests, watch how it answers them, and promote it or take it back.
+
+    Prometheus judges it, if it is told where that answers; else the proxy's log does.
 
     Raises:
         CanaryRefused: it was taken back.
+        PagedAlready: something is wrong already.
     """
     began = time.monotonic()
+    if prometheus and not host.is_dry and not rules.is_quiet(prometheus):
+        raise PagedAlready
     begin(host, "canary", release)
     host.once("backup", lambda: backup(host))
     host.once("migrate", lambda: migrate(host, release))
     _start_beside(host, release, 1)
-    verdict, watched = _watch(host, percent, limits)
+    verdict, watched = _watch(host, percent, limits, prometheus)
     if not verdict.is_good:
         _take_back(host)
         _record(host, f"taken back: {verdict.why}", release, began)
@@ -207,7 +219,7 @@ def _switch_over(host: Host, release: Release) -> float:
     return seconds
 
 
-def _watch(host: Host, percent: int, limits: Limits) -> tuple[Verdict, float]:
+def _watch(host: Host, percent: int, limits: Limits, prometheus: str) -> tuple[Verdict, float]:
     """Let the canary answer its share until the judge has made up his mind."""
     names: dict[str, Colour] = {"stable": host.state.live, "canary": host.state.idle}
     addresses = {role: host.driver.addresses(SERVICES[colour]) for role, colour in names.items()}
@@ -217,12 +229,16 @@ def _watch(host: Host, percent: int, limits: Limits) -> tuple[Verdict, float]:
     with host.step(f"{percent} % to {host.state.idle}, watched for {limits.seconds:.0f} s"):
         write_members(host, {SERVICES[host.state.live]: stable, SERVICES[host.state.idle]: fresh})
         while True:
-            lines = host.driver.logs(PROXY, since).splitlines()
-            seen = {role: read(lines, found, since) for role, found in addresses.items()}
             watched = time.monotonic() - began
-            verdict = judge(seen["canary"], seen["stable"], limits, watched)
             if host.is_dry:
                 return Verdict(is_good=True, why="nothing was watched"), watched
+            if prometheus:
+                told = {role: rules.instances(found) for role, found in addresses.items()}
+                verdict = rules.judge(rules.Rules(**told, limits=limits), prometheus, watched)
+            else:
+                lines = host.driver.logs(PROXY, since).splitlines()
+                seen = {role: read(lines, found, since) for role, found in addresses.items()}
+                verdict = judge(seen["canary"], seen["stable"], limits, watched)
             if verdict.is_good is not None:
                 return verdict, watched
             time.sleep(LOOK_SECONDS)

@@ -55,8 +55,8 @@ class Pager:
 class Prometheus:
     """Prometheus' answers."""
 
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/api/v1"
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._url = f"http://{host}:{port}/api/v1"
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         answer = httpx2.post(f"{self._url}/query", data={"query": expression}, timeout=10).json()

@@ -12,7 +12,7 @@ import brotli
 class Collector:
     """What came, in order: the path and the body, unpacked."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: tuple[str, int]) -> None:
         self.taken: list[tuple[str, bytes]] = []
         collector = self
 
@@ -31,14 +31,14 @@ class Collector:
             def log_message(self, format: str, *_: object) -> None:  # noqa: A002  # the standard library's name
                 del format
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(address, Handler)
         self.port = self.server.server_port
         self.address = f"127.0.0.1:{self.port}"
 
 
 @contextmanager
-def collector() -> Iterator[Collector]:
-    taking = Collector()
+def collector(address: tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[Collector]:
+    taking = Collector(address)
     thread = threading.Thread(target=taking.server.serve_forever)
     thread.start()
     try:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from app.api.limiter import READS, WRITES, RequestLimiter
 from app.core.config import Environment, Settings
@@ -129,10 +130,19 @@ async def test_a_full_lane_says_so_at_once_and_leaves_the_other_lanes_free(
     await inside.all_wait.wait()
     loop = asyncio.get_running_loop()
     started = loop.time()
-    refused = await client.get("/api/v1/books")
-    assert loop.time() - started < 0.05
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["Retry-After"]) >= 1
+    with capture_logs() as lines:
+        refused = await client.get("/api/v1/books")
+        assert loop.time() - started < 0.05
+        again = await client.get("/api/v1/books", headers={"X-Request-ID": "the-second-one"})
+        without_body = await client.head("/api/v1/books")
+    for answer in (refused, again):
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert again.headers["X-Request-ID"] == "the-second-one"
+    assert (without_body.status_code, without_body.content) == (503, b"")
+    # A line for each would cost more than turning away does.
+    assert not [line for line in lines if line["log_level"] != "info"]
     for path in ("/api/v1/auth/login", "/api/v1/loans", "/api/v1/desk/hold-shelf", "/api/v1/uploads"):
         assert (await client.post(path)).status_code == 200, path
     assert (await client.get("/health")).status_code == 200

@@ -70,7 +70,7 @@ class Host:
         return found
 
     def do(self, verb: str, *words: str) -> str:
-        if verb in {"healthy", "in-proxy", "logs", "digest", "check"}:
+        if verb in {"healthy", "in-proxy", "logs", "digest", "check", "addresses"}:
             return str(getattr(self, "_" + verb.replace("-", "_"))(*words))
         with self._one_at_a_time:
             return str(getattr(self, "_" + verb.replace("-", "_"))(*words) or "")
@@ -120,6 +120,9 @@ class Host:
     def _healthy(self, service: str) -> str:
         running = self._running(service)
         return "yes" if running and all(self.stack.running[name].is_healthy() for name in running) else "no"
+
+    def _addresses(self, service: str) -> str:
+        return " ".join(self.stack.running[name].address for name in self._running(service))
 
     def _logs(self, service: str, since: str) -> str:
         del since  # whoever reads knows the lines' own times

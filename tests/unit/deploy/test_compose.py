@@ -128,7 +128,7 @@ def test_a_program_is_asked_the_same_verbs(tmp_path: Path) -> None:
     said: list[str] = []
     all_verbs(Program("python3 driver.py", tmp_path, dry=said.append))
     assert {shlex.split(line)[2] for line in said} == {
-        "check", "digest", "tag", "up", "scale", "run-once", "healthy", "logs", "in-proxy", "stop",
+        "check", "digest", "tag", "up", "scale", "run-once", "healthy", "logs", "addresses", "in-proxy", "stop",
     }  # fmt: skip
 
 
