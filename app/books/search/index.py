@@ -8,7 +8,18 @@ only splits at them. Neither folds, stems or drops anything (docs/adr/0010-one-a
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, TableClause, bindparam, column, delete, insert, literal_column, table, text
+from sqlalchemy import (
+    ColumnElement,
+    TableClause,
+    TextClause,
+    bindparam,
+    column,
+    delete,
+    insert,
+    literal_column,
+    table,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.search.asking import Clause, Query
@@ -55,9 +66,14 @@ def holds(session: AsyncSession, query: Query, *, exactly: bool) -> ColumnElemen
     if is_sqlite(session):
         expression = " AND ".join(_fts_clause(clause, exactly=exactly) for clause in query.clauses)
         return literal_column("book_terms").op("MATCH", is_comparison=True)(bindparam(None, expression))
-    expression = " & ".join(_ts_clause(clause, exactly=exactly) for clause in query.clauses)
     vector: ColumnElement[Any] = _vectors.c.vector
-    return vector.op("@@", is_comparison=True)(text("CAST(:ts_query AS tsquery)").bindparams(ts_query=expression))
+    asked = text("CAST(:ts_query AS tsquery)").bindparams(ts_query=_ts_query(query, exactly=exactly))
+    return vector.op("@@", is_comparison=True)(asked)
+
+
+def explained(query: Query, *, exactly: bool) -> TextClause:
+    """PostgreSQL's plan for `holds` alone, as JSON."""
+    return _EXPLAIN.bindparams(ts_query=_ts_query(query, exactly=exactly))
 
 
 def _fts_clause(clause: Clause, *, exactly: bool) -> str:
@@ -68,6 +84,10 @@ def _fts_clause(clause: Clause, *, exactly: bool) -> str:
     if clause.is_open:
         found.append(f"{phrase} *")
     return f"({' OR '.join(found)})"
+
+
+def _ts_query(query: Query, *, exactly: bool) -> str:
+    return " & ".join(_ts_clause(clause, exactly=exactly) for clause in query.clauses)
 
 
 def _ts_clause(clause: Clause, *, exactly: bool) -> str:
@@ -95,4 +115,7 @@ def _vector(terms: Terms) -> str:
 
 _fts: Final = table("book_terms", column("rowid"), column("terms"))
 _vectors: Final = table("book_terms", column("book_id"), column("vector"))
+_EXPLAIN: Final = text(
+    "EXPLAIN (FORMAT JSON) SELECT book_id FROM book_terms WHERE vector @@ CAST(:ts_query AS tsquery)"
+)
 _PUT_VECTORS: Final = text("INSERT INTO book_terms (book_id, vector) VALUES (:book_id, CAST(:vector AS tsvector))")
