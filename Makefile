@@ -40,8 +40,12 @@ bench: setup-bench assets ## Measure every goal of performance, beside the machi
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: soak
-soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
-	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)
+soak: setup-chaos ## Lend and book 100,000 times through kills, then ask 200,000 times and look for leaks; FULL=1, QUICK=1, ARGS="--part reading"
+	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+
+.PHONY: chaos
+chaos: setup-chaos assets ## Break ten things under load, one after another, and judge what came of it (root); FULL=1, ARGS="--list"
+	@$(BIN)/python -m tests.chaos $(if $(FULL),--full) $(ARGS)
 
 .PHONY: check
 check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
@@ -72,6 +76,10 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 
 .PHONY: setup-tests
 setup-tests: setup-servers setup-dev ## Install all that the tests need
+
+.PHONY: setup-chaos
+setup-chaos: setup-tests ## Install what `make chaos` and `make soak` need besides (root or sudo)
+	@scripts/setup-servers.sh --chaos
 
 .PHONY: setup-bench
 setup-bench: setup-tests ## Install what `make bench` needs besides (root or sudo), and its peers into .venv-bench

@@ -13,6 +13,7 @@ from fastapi.routing import iter_route_contexts
 from app.api import docs, violations
 from app.api.errors import install_error_handlers
 from app.api.limiter import RequestLimiter
+from app.api.members import Members
 from app.api.openapi import COMMON_PROBLEMS, install_openapi
 from app.api.shelves import Shelves
 from app.api.stream import LookOut
@@ -44,6 +45,7 @@ from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
 from app.core.exchange import Application, Scope
+from app.core.express import Express
 from app.core.limits import Limits
 from app.core.logging import configure_logging
 from app.core.mail import Mailer
@@ -60,13 +62,16 @@ from app.web.files import VersionedFiles
 PROBES = frozenset({"/health", "/health/ready", "/health/startup", "/health/detailed", "/metrics"})
 
 
-def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: False) -> Shell:
+def create_app(
+    settings: Settings, *, is_draining: Callable[[], bool] = lambda: False, api: FastAPI | None = None
+) -> Shell:
     """The whole service, ready to be served; opens the database lazily and closes it at shutdown.
 
-    `is_draining` says whether the process was told to stop: readiness fails from then on.
+    `is_draining` says whether the process was told to stop: readiness fails from then on. `api` is what `build_api`
+    has built before, if it has.
     """
     reporting.start(settings)
-    api = build_api(settings)
+    api = api or build_api(settings)
     api.state.tracing = tracing.start(settings)
     api.state.database = Database(settings, tracing=api.state.tracing)
     api.state.signer = TokenSigner(settings)
@@ -80,17 +85,28 @@ def create_app(settings: Settings, *, is_draining: Callable[[], bool] = lambda: 
     kinds = {re.compile(rf"{settings.api_v1_str}/books(/\d+)?"): CATALOGUE}
     api.state.cache = ResponseCache(settings, api.state.database, kinds=kinds, on_hit=_count_search)
     templates = (context.path for context in iter_route_contexts(api.routes))
-    return Shell(
+    limiter = RequestLimiter(settings, api.state.limits)
+    shell = Shell(
         api,
         settings=settings,
         endpoints=Endpoints(t for t in templates if t),
         probes=PROBES,
-        limiter=RequestLimiter(settings, api.state.limits),
+        limiter=limiter,
+        members=Members(settings, api.state.database, api.state.signer),
         tracing=api.state.tracing,
         cache=api.state.cache,
         shortcut=Shelves(settings, api.state.database),
         error_page=error_pages.shell_page(settings),
     )
+    shell.express = Express(
+        cache=api.state.cache,
+        allowance=limiter,
+        proxies=shell.proxies,
+        tracing=api.state.tracing,
+        log=shell.note,
+        common=shell.cross_origin.common,
+    )
+    return shell
 
 
 def build_api(settings: Settings) -> FastAPI:

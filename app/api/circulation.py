@@ -55,9 +55,10 @@ async def desk_branch(session: AsyncSession, who: Identity, asked: str | None) -
     if asked is not None:
         await branches.check_open(session, asked)
         return asked
-    own = await user_queries.staff_branches(session, who.user_id)
-    candidates = [branch.id for branch in await branches.all_open(session)]
-    candidates = [branch_id for branch_id in candidates if branch_id in own] or candidates
+    candidates = await branches.open_ids(session)
+    if len(candidates) > 1:
+        own = await user_queries.staff_branches(session, who.user_id)
+        candidates = [branch_id for branch_id in candidates if branch_id in own] or candidates
     if len(candidates) != 1:
         raise BranchRequired
     return candidates[0]
@@ -74,10 +75,10 @@ async def pickup_branch(session: AsyncSession, reader_id: UUID, asked: str | Non
     reader = await user_queries.find(session, reader_id)
     if reader is not None and reader.home_branch_id is not None:
         return reader.home_branch_id
-    candidates = await branches.all_open(session)
+    candidates = await branches.open_ids(session)
     if len(candidates) != 1:
         raise BranchRequired
-    return candidates[0].id
+    return candidates[0]
 
 
 def has_on_loan(session: AsyncSession, reader_id: UUID, book_id: int) -> Callable[[], Awaitable[bool]]:
@@ -130,32 +131,32 @@ def _booking(
     )
 
 
-async def read_loans(
-    session: AsyncSession, found: Collection[Loan], *, now: datetime, scan_id: UUID | None = None
-) -> list[LoanRead]:
+async def read_loans(session: AsyncSession, found: Collection[Loan], *, now: datetime) -> list[LoanRead]:
     """Loans with title and barcode, in two statements however many they are."""
     titles = await book_queries.titles(session, {loan.book_id for loan in found})
     barcodes = await copy_queries.barcodes(session, {loan.copy_id for loan in found})
-    return [
-        LoanRead.model_validate(
-            {
-                "id": loan.id,
-                "status": loan.status,
-                "copy_id": loan.copy_id,
-                "copy_barcode": barcodes[loan.copy_id],
-                "book_id": loan.book_id,
-                "title": titles[loan.book_id],
-                "branch": loan.branch_id,
-                "checked_out_at": loan.checked_out_at,
-                "due_at": loan.due_at,
-                "is_overdue": loan.status == LoanStatus.OPEN and loan.due_at < now,
-                "returned_at": loan.returned_at,
-                "claimed_returned_at": loan.claimed_returned_at,
-                "recalled_at": loan.recalled_at,
-                "renewals": loan.renewals,
-                "renewals_left": max(0, loan.terms["renewals"] - loan.renewals),
-                "scan_id": scan_id,
-            }
-        )
-        for loan in found
-    ]
+    return [read_loan(loan, title=titles[loan.book_id], barcode=barcodes[loan.copy_id], now=now) for loan in found]
+
+
+def read_loan(loan: Loan, *, title: str, barcode: str, now: datetime, scan_id: UUID | None = None) -> LoanRead:
+    """A loan as it is answered."""
+    return LoanRead.model_validate(
+        {
+            "id": loan.id,
+            "status": loan.status,
+            "copy_id": loan.copy_id,
+            "copy_barcode": barcode,
+            "book_id": loan.book_id,
+            "title": title,
+            "branch": loan.branch_id,
+            "checked_out_at": loan.checked_out_at,
+            "due_at": loan.due_at,
+            "is_overdue": loan.status == LoanStatus.OPEN and loan.due_at < now,
+            "returned_at": loan.returned_at,
+            "claimed_returned_at": loan.claimed_returned_at,
+            "recalled_at": loan.recalled_at,
+            "renewals": loan.renewals,
+            "renewals_left": max(0, loan.terms["renewals"] - loan.renewals),
+            "scan_id": scan_id,
+        }
+    )

@@ -50,8 +50,7 @@ async def identify_page(request: Request, settings: Settings, database: Database
     if cookie is None:
         return None
     check_site(request, settings)
-    async with database.reading() as session:
-        found = await sessions.identify_cookie(session, cookie=cookie, now=now)
+    found = await sessions.identify_cookie(database.ask, cookie=cookie, now=now)
     if found is None:
         return None
     identity, is_touch_due = found

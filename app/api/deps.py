@@ -11,7 +11,7 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.cookies import identify_page
-from app.api.idempotency import claim_key
+from app.api.idempotency import Replay, claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
 from app.books.models import CATALOGUE
@@ -130,8 +130,7 @@ async def _who(request: Request, token: Annotated[str | None, Depends(_bearer)],
 async def _identify(request: Request, token: str, now: datetime) -> Identity:
     database: Database = request.app.state.database
     if not token.startswith(keys.PREFIX):
-        async with database.reading() as session:
-            return await sessions.identify(session, token=token, signer=request.app.state.signer, now=now)
+        return await sessions.identify(database.ask, token=token, signer=request.app.state.signer, now=now)
     async with database.reading() as session:
         who, is_use_due = await keys.identify(session, token=token, now=now)
     if is_use_due and who.key_id:
@@ -144,9 +143,16 @@ Who = Annotated[Identity | None, Depends(_who)]
 
 
 async def _writing(request: Request, who: Who, now: Now) -> AsyncIterator[AsyncSession]:
+    known: Replay | None = None
     async with request.app.state.database.transaction() as session:
-        await claim_key(request, session, who, now)
-        yield session
+        try:
+            await claim_key(request, session, who, now)
+        except Replay as replay:
+            known = replay  # told after the commit (app/idempotency/service.py: claim)
+        else:
+            yield session
+    if known:
+        raise known
 
 
 # scope="function": the commit happens before the answer leaves. Without it a client was told 201 before the commit,

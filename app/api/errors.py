@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app.books.service import BookMerged
+from app.core.driver import NoAnswer
 from app.core.errors import (
     PROBLEM_MEDIA_TYPE,
     AppError,
@@ -112,6 +113,7 @@ def install_error_handlers(app: FastAPI, error_page: ErrorPage) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeoutError, _no_connection)
+    app.add_exception_handler(NoAnswer, _no_connection)
     app.add_exception_handler(OSError, _no_connection)
     app.add_exception_handler(Exception, _unexpected)
 

@@ -6,9 +6,11 @@ from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.models import AuditEntry, Event
+from app.core.direct import Direct
 from app.core.schemas import JsonObject
 
 
@@ -21,6 +23,14 @@ class Actor:
 
 
 SYSTEM: Final = Actor(None, "system")
+_EVENT: Final = Direct(
+    insert(Event),
+    columns=("change_id", "kind", "happened_at", "book_id", "copy_id", "booking_id", "loan_id", "branch_id", "data"),
+)
+_ENTRY: Final = Direct(
+    insert(AuditEntry),
+    columns=("id", "action", "happened_at", "actor", "actor_role", "subject", "reason", "data"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Change:
     branch_id: str | None = None
 
 
-def record(
+async def record(
     session: AsyncSession,
     change: Change,
     *,
@@ -51,20 +61,29 @@ def record(
     about, only where no book is named (money, blocks), since the entry outlives the reading history.
     """
     change_id = uuid_utils.uuid7()
-    session.add(
-        Event(
-            change_id=change_id,
-            kind=change.kind,
-            happened_at=now,
-            book_id=change.book_id,
-            copy_id=change.copy_id,
-            booking_id=change.booking_id,
-            loan_id=change.loan_id,
-            branch_id=change.branch_id,
-            data=data or {},
-        )
+    await _EVENT.write(
+        session,
+        change_id=change_id,
+        kind=change.kind,
+        happened_at=now,
+        book_id=change.book_id,
+        copy_id=change.copy_id,
+        booking_id=change.booking_id,
+        loan_id=change.loan_id,
+        branch_id=change.branch_id,
+        data=data or {},
     )
-    _enter(session, change_id, change.kind, actor, now, reason=reason, subject=subject, data=data)
+    await _ENTRY.write(
+        session,
+        id=change_id,
+        action=change.kind,
+        happened_at=now,
+        actor=actor.pseudonym,
+        actor_role=actor.role,
+        subject=subject,
+        reason=reason,
+        data=data or {},
+    )
     return change_id
 
 

@@ -18,8 +18,8 @@ from app.users.models import User
 
 # Words, not parameters: SQLite plans before it knows a parameter, and takes a partial index only for what it can see.
 _WAITING: Final[Any] = literal_column(f"'{BookingStatus.WAITING}'")
-_IS_WAITING: Final = Booking.status == _WAITING
-_IS_OPEN: Final = Booking.status.in_([literal_column(f"'{status}'") for status in OPEN])
+IS_WAITING: Final = Booking.status == _WAITING
+IS_OPEN: Final = Booking.status.in_([literal_column(f"'{status}'") for status in OPEN])
 
 
 async def find(session: AsyncSession, booking_id: UUID) -> Booking | None:
@@ -33,7 +33,7 @@ async def locked(session: AsyncSession, booking_id: UUID) -> Booking | None:
 
 async def open_of(session: AsyncSession, *, reader_id: UUID, book_id: int) -> Booking | None:
     """The reader's open booking for the book; there is at most one."""
-    statement = select(Booking).where(Booking.reader_id == reader_id, Booking.book_id == book_id, _IS_OPEN)
+    statement = select(Booking).where(Booking.reader_id == reader_id, Booking.book_id == book_id, IS_OPEN)
     return await _one(session, statement)
 
 
@@ -41,7 +41,7 @@ async def open_of_books(session: AsyncSession, book_ids: Collection[int]) -> lis
     """All open bookings of some books, locked, the earliest first. The caller has locked the books."""
     statement = (
         select(Booking)
-        .where(Booking.book_id.in_(book_ids), _IS_OPEN)
+        .where(Booking.book_id.in_(book_ids), IS_OPEN)
         .order_by(Booking.placed_at, Booking.id)
         .with_for_update(key_share=True)
     )
@@ -55,7 +55,7 @@ async def promised(session: AsyncSession, copy_id: int) -> Booking | None:
 
 async def has_reached(session: AsyncSession, *, reader_id: UUID, limit: int) -> bool:
     """Whether the reader has `limit` open bookings or more; reads no more rows than that."""
-    some = select(Booking.id).where(Booking.reader_id == reader_id, _IS_OPEN).limit(limit)
+    some = select(Booking.id).where(Booking.reader_id == reader_id, IS_OPEN).limit(limit)
     return (await session.scalar(select(func.count()).select_from(some.subquery())) or 0) >= limit
 
 
@@ -118,9 +118,7 @@ async def ahead_of(session: AsyncSession, bookings: Collection[Booking]) -> dict
 async def waiting(session: AsyncSession, book_ids: Collection[int]) -> dict[int, int]:
     """How many wait for each book."""
     statement = (
-        select(Booking.book_id, func.count())
-        .where(Booking.book_id.in_(book_ids), _IS_WAITING)
-        .group_by(Booking.book_id)
+        select(Booking.book_id, func.count()).where(Booking.book_id.in_(book_ids), IS_WAITING).group_by(Booking.book_id)
     )
     return {row[0]: row[1] for row in await session.execute(statement)}
 
@@ -145,7 +143,7 @@ async def page(
     if reader_id is not None:
         statement = statement.where(Booking.reader_id == reader_id)
     if status is not None:
-        statement = statement.where(*([_IS_OPEN] if status in {"open", *OPEN} else []))
+        statement = statement.where(*([IS_OPEN] if status in {"open", *OPEN} else []))
         statement = statement.where(*([Booking.status == status] if status != "open" else []))
     if branch_id is not None:
         statement = statement.where(Booking.pickup_branch_id == branch_id)
@@ -226,7 +224,7 @@ async def wanted_beside_free(session: AsyncSession) -> list[int]:
     """The books, by id, for which somebody waits while a copy is free: one that he may not take, or that is his."""
     statement = (
         select(Copy.book_id)
-        .join(Booking, and_(Booking.book_id == Copy.book_id, _IS_WAITING))
+        .join(Booking, and_(Booking.book_id == Copy.book_id, IS_WAITING))
         .where(Copy.status == CopyStatus.AVAILABLE, Copy.deleted_at.is_(None))
         .distinct()
         .order_by(Copy.book_id)
@@ -258,7 +256,7 @@ def _line(book_id: int, borrowers: tuple[Collection[str], bool]) -> Select[Booki
 
 
 def _queue(book_id: int) -> Select[Booking]:
-    return select(Booking).where(Booking.book_id == book_id, _IS_WAITING)
+    return select(Booking).where(Booking.book_id == book_id, IS_WAITING)
 
 
 async def _one(session: AsyncSession, statement: Select[Booking]) -> Booking | None:

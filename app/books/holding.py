@@ -1,7 +1,7 @@
 """Holding books: the locks under which what hangs on a book may change (lock order: reader, book, copy)."""
 
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,19 @@ class BookMerged(Gone):
 
 class MergeIntoItself(Unprocessable):
     code, detail = "merge_into_itself", "A book can't be merged into itself."
+
+
+class Shelved(Protocol):
+    """A book, or the columns that say what became of one."""
+
+    @property
+    def merged_into_id(self) -> int | None: ...
+
+    @property
+    def deleted_at(self) -> datetime | None: ...
+
+
+B = TypeVar("B", bound=Shelved)
 
 
 class Hanging(Protocol):
@@ -102,7 +115,7 @@ async def locked(session: AsyncSession, book_id: int) -> Book | None:
     return await _one(session, select(Book).where(Book.id == book_id).with_for_update(key_share=True))
 
 
-def present(book: Book | None) -> Book:
+def present(book: B | None) -> B:
     """The book, if it is there.
 
     Raises:

@@ -19,7 +19,8 @@ from app.books.holding import absorb as absorb
 from app.books.holding import hold as hold
 from app.books.holding import hold_of as hold_of
 from app.books.holding import hold_pair as hold_pair
-from app.books.holding import locked, present
+from app.books.holding import locked
+from app.books.holding import present as present
 from app.books.holding import share as share
 from app.books.models import AccessPoint, Book, SourceRecord
 from app.books.schemas import BookCreate, BookDocument, BookRead, IdentifierRead

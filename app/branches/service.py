@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 from datetime import date, datetime
+from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.branches.calendar import Calendar
 from app.branches.models import ALWAYS_OPEN, Branch
 from app.branches.schemas import BranchCreate, BranchRead, CalendarRead, CalendarWrite
+from app.core.direct import Direct
 from app.core.errors import Conflict, Gone, NotFound, Unprocessable
 from app.core.schemas import JsonObject
 from app.core.versioning import IfMatch, compare
@@ -34,6 +36,21 @@ class BranchExists(Conflict):
 
 class BranchInUse(Conflict):
     code, detail = "branch_in_use", "The branch can't be closed while it has {what}."
+
+
+class Opening(Protocol):
+    """What of a branch says when it opens."""
+
+    @property
+    def timezone(self) -> str | None: ...
+
+    @property
+    def calendar(self) -> dict[str, Any]: ...
+
+
+_CALENDAR: Final = Direct(select(Branch.timezone, Branch.calendar).where(Branch.id == bindparam("branch_id")))
+_OPEN_IDS: Final = Direct(select(Branch.id).where(Branch.deleted_at.is_(None)).order_by(Branch.created_at, Branch.id))
+_IS_OPEN: Final = Direct(select(Branch.id).where(Branch.id == bindparam("branch_id"), Branch.deleted_at.is_(None)))
 
 
 async def open_branch(session: AsyncSession, *, data: BranchCreate, now: datetime) -> Branch:
@@ -106,6 +123,11 @@ async def all_open(session: AsyncSession) -> list[Branch]:
     return list(await session.scalars(statement))
 
 
+async def open_ids(session: AsyncSession) -> list[str]:
+    """The ids of every open branch, the oldest first."""
+    return [row.id for row in await _OPEN_IDS.all(session)]
+
+
 async def get(session: AsyncSession, branch_id: str) -> Branch:
     """An open branch.
 
@@ -122,10 +144,8 @@ async def get(session: AsyncSession, branch_id: str) -> Branch:
 
 async def check_open(session: AsyncSession, branch_id: str) -> None:
     """Raise UnknownBranch unless something may be put into this branch."""
-    try:
-        await get(session, branch_id)
-    except (BranchNotFound, BranchGone):
-        raise UnknownBranch(branch=branch_id) from None
+    if await _IS_OPEN.one(session, branch_id=branch_id) is None:
+        raise UnknownBranch(branch=branch_id)
 
 
 async def calendar(session: AsyncSession, branch_id: str, default_zone: str) -> Calendar:
@@ -134,13 +154,13 @@ async def calendar(session: AsyncSession, branch_id: str, default_zone: str) -> 
     Raises:
         BranchNotFound.
     """
-    branch = await session.get(Branch, branch_id)
+    branch = await _CALENDAR.one(session, branch_id=branch_id)
     if branch is None:
         raise BranchNotFound
     return calendar_of(branch, default_zone)
 
 
-def calendar_of(branch: Branch, default_zone: str) -> Calendar:
+def calendar_of(branch: Opening, default_zone: str) -> Calendar:
     """A branch's calendar in its time zone, or in the library's if it has none of its own."""
     return Calendar(
         zone=ZoneInfo(branch.timezone or default_zone),

@@ -149,7 +149,7 @@ def schedule() -> None:
         await schedulers.keep(database, settings, stop=stop, patience_seconds=patience, jobs=jobs.JOBS.values())
         log.info("stopped")
 
-    opened.run(settings, work)
+    opened.run(settings, work, is_patient=True)
 
 
 def _run(job: Job, *, as_json: bool) -> None:

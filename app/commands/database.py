@@ -2,22 +2,29 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+import structlog
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, NotSupportedError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.commands import masks
-from app.core.config import Settings
+from app.core.config import Environment, Settings
 from app.core.db import Database
 from app.core.errors import AppError, Conflict, Unavailable
 from app.core.logging import configure_logging
 from app.core.revision import current, is_pending, newest
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 Work = Callable[[Database], Awaitable[T]]
 
+# How long what stays waits for a server that starts after it, as when power is back; then whoever started it goes on.
+PATIENCE_SECONDS: Final = 60
+PAUSE_SECONDS: Final = 1.0
 # What the program did wrong, not the server or the disk.
 OUR_FAULTS: Final = (DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError)
 
@@ -33,20 +40,23 @@ class MigrationsPending(Conflict):
     )
 
 
-def run(settings: Settings, work: Work[T], *, migrated: bool = True) -> T:
+def run(settings: Settings, work: Work[T], *, migrated: bool = True, is_patient: bool = False) -> T:
     """Run `work` on the database of the settings and close it again; logs go to stderr.
+
+    `is_patient`: in production, wait for a server that does not answer yet.
 
     Raises:
         DatabaseUnusable: whatever the server, the file, the disk or the network said.
         MigrationsPending: unless `migrated` is False.
     """
     configure_logging(settings, stream=sys.stderr)
-    return asyncio.run(use(settings, work, migrated=migrated))
+    return asyncio.run(use(settings, work, migrated=migrated, is_patient=is_patient))
 
 
-async def use(settings: Settings, work: Work[T], *, migrated: bool = True) -> T:
+async def use(settings: Settings, work: Work[T], *, migrated: bool = True, is_patient: bool = False) -> T:
     """As `run`, inside a running loop."""
-    database = await _open(settings)
+    waits = is_patient and settings.environment is Environment.PRODUCTION and settings.database_url is not None
+    database = await _awaited(settings) if waits else await _open(settings)
     try:
         if migrated:
             await check_migrated(database)
@@ -64,6 +74,20 @@ async def check_migrated(database: Database) -> None:
     if await is_pending(database):
         found = await current(database)
         raise MigrationsPending(found=f"stands at {found}" if found else "is empty", needed=newest())
+
+
+async def _awaited(settings: Settings) -> Database:
+    deadline, told = time.monotonic() + PATIENCE_SECONDS, ""
+    while True:
+        try:
+            return await _open(settings)
+        except DatabaseUnusable as error:
+            if time.monotonic() > deadline:
+                raise
+            if told != str(error):
+                told = str(error)
+                log.warning("waiting_for_database", reason=told, seconds_at_most=PATIENCE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _open(settings: Settings) -> Database:

@@ -41,4 +41,4 @@ def scheduler() -> None:
         await schedulers.keep(database, settings, stop=stop, patience_seconds=settings.graceful_timeout)
         log.info("stopped")
 
-    opened.run(settings, work)
+    opened.run(settings, work, is_patient=True)

@@ -40,7 +40,7 @@ def serve(
     if is_demo:
         seed.check_allowed(settings)
     prepare = functools.partial(_prepare, may_migrate=may_migrate or is_demo, is_demo=is_demo)
-    prepared = opened.run(settings, prepare, migrated=False)
+    prepared = opened.run(settings, prepare, migrated=False, is_patient=True)
     configure_logging(settings)
     if prepared.migrated:
         log.info("migrated", result=prepared.migrated)

@@ -1,5 +1,10 @@
-"""The supervisor of several workers: starts them, replaces one that dies, passes signals on, waits for the last."""
+"""The supervisor of several workers: starts them, replaces one that dies, passes signals on, waits for the last.
 
+It loads the application once and forks its workers, which share that memory (ADR 16). So nothing may be open or running
+in this process that a fork would break: no thread, no event loop, no connection.
+"""
+
+import gc
 import multiprocessing
 import os
 import signal
@@ -10,9 +15,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -20,14 +25,18 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.errors import Unavailable
 
+if TYPE_CHECKING:  # loaded at run time by those who have several workers
+    from fastapi import FastAPI
+
 log = structlog.get_logger()
 
 TICK_SECONDS: Final = 0.2
 # On top of what a worker may take by its settings, before it is killed.
 MERCY_SECONDS: Final = 5
 
-# Spawned, not forked: a fork would share the parent's locks and random state with every worker.
-_spawn: Final = multiprocessing.get_context("spawn")
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+_fork: Final = multiprocessing.get_context("fork")
 
 
 class WorkerFailed(Unavailable):
@@ -42,7 +51,7 @@ class WorkerFailed(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    process: SpawnProcess
+    process: ForkProcess
     is_ready: Event
 
 
@@ -55,6 +64,8 @@ class Supervisor:
         self._on_started = on_started
         self._signals: list[int] = []
         self._workers: list[Worker] = []
+        # Nobody writes into it: whoever reads the end of it has lost his supervisor.
+        self._lifeline = os.pipe()
 
     def run(self) -> None:
         """Return when every worker has ended.
@@ -67,11 +78,12 @@ class Supervisor:
             signal.signal(each, lambda received, _frame: self._signals.append(received))
         signal.signal(signal.SIGUSR1, lambda *_: _tell(self._alive(), signal.SIGUSR1))
         has_told = False
+        api = _load(self._settings)
         try:
-            self._workers = [self._start() for _ in range(self._settings.web_concurrency)]
+            self._workers = [self._start(api) for _ in range(self._settings.web_concurrency)]
             while not self._signals:
                 connection.wait([worker.process.sentinel for worker in self._workers], timeout=TICK_SECONDS)
-                self._replace_the_dead()
+                self._replace_the_dead(api)
                 if not has_told and all(worker.is_ready.is_set() for worker in self._workers):
                     has_told = True
                     self._on_started()
@@ -80,13 +92,19 @@ class Supervisor:
         if self._signals[0] == signal.SIGINT:
             raise KeyboardInterrupt
 
-    def _start(self) -> Worker:
-        is_ready = _spawn.Event()
-        process = _spawn.Process(target=_work, args=(self._settings, self._sockets, is_ready))
-        process.start()
+    def _start(self, api: "FastAPI") -> Worker:
+        is_ready = _fork.Event()
+        given = (self._settings, api, self._sockets, self._lifeline, is_ready)
+        process = _fork.Process(target=_work, args=given)
+        # A signal that comes before the worker has taken off what it inherited from us waits for that.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return Worker(process, is_ready)
 
-    def _replace_the_dead(self) -> None:
+    def _replace_the_dead(self, api: "FastAPI") -> None:
         for index, worker in enumerate(self._workers):
             if worker.process.is_alive() or self._signals:
                 continue
@@ -95,7 +113,7 @@ class Supervisor:
             if not worker.is_ready.is_set():
                 raise WorkerFailed(exit_code=exit_code)
             log.error("worker_died", pid=worker.process.pid, exit_code=exit_code)
-            self._workers[index] = self._start()
+            self._workers[index] = self._start(api)
 
     def _stop(self) -> None:
         """Let the workers finish; a second signal, or too long a wait, kills them: the database rolls back."""
@@ -122,18 +140,40 @@ def _tell(workers: Iterable[Worker], what: signal.Signals) -> None:
                 os.kill(worker.process.pid, what)
 
 
-def _work(settings: Settings, sockets: list[socket.socket], is_ready: Event) -> None:
-    """What a worker's process runs."""
-    # The supervisor does without the application: 60 MiB and half a second.
+def _load(settings: Settings) -> "FastAPI":
+    """Load what workers share, and leave it alone: a collection would write into each object, which ends the sharing.
+
+    Raises:
+        AssertionError: a thread is running, whose locks a fork would leave locked for ever.
+    """
+    # Only here, since one worker alone is no supervisor's.
     from app.commands import worker  # noqa: PLC0415
 
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    api = worker.load(settings)
+    assert threading.active_count() == 1, [thread.name for thread in threading.enumerate()]
+    gc.collect()
+    gc.freeze()
+    return api
+
+
+def _work(
+    settings: Settings, api: "FastAPI", sockets: list[socket.socket], lifeline: tuple[int, int], is_ready: Event
+) -> None:
+    """What a worker's process runs."""
+    from app.commands import worker  # noqa: PLC0415  # loaded by now
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    end, own_end = lifeline
+    os.close(own_end)
+    threading.Thread(target=_follow_parent, args=(end,), daemon=True).start()
     with suppress(KeyboardInterrupt):
-        worker.run(settings, sockets, is_supervised=True, on_started=is_ready.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        worker.run(settings, sockets, is_supervised=True, api=api, on_started=is_ready.set)
 
 
-def _follow_parent() -> None:
+def _follow_parent(end: int) -> None:
     """A supervisor that was killed leaves nobody behind."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+    os.read(end, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,5 +1,6 @@
 """One process that answers requests: uvicorn around the application, and a stop that nobody notices."""
 
+import asyncio
 import gc
 import logging
 import signal
@@ -8,18 +9,21 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from app.commands.protocol import Protocol
 from app.commands.sockets import listen
 from app.core.config import Settings
 from app.core.logging import configure_logging, switch_level_on_signal
-from app.main import create_app
+from app.main import build_api, create_app
 
 log = structlog.get_logger()
+
+LATECOMERS_SECONDS: Final = 1.0
 
 
 class Server(uvicorn.Server):
@@ -80,7 +84,9 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        letting_go = asyncio.create_task(self._let_go())
         await super().shutdown(sockets)
+        letting_go.cancel()
         if self.force_exit:
             # uvicorn would leave the requests and the application to be torn down with the loop, with tracebacks.
             for task in self.server_state.tasks:
@@ -88,18 +94,35 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
         log.info("stopped", at_once=self.force_exit)
 
+    async def _let_go(self) -> None:
+        """End latecomers' connections once they have their answer, or have asked nothing for a second.
+
+        uvloop tells of a connection a turn after it was accepted. One accepted just before the stop isn't among those
+        that uvicorn ends, would be kept for the next request, and the stop would wait until it is given up.
+        """
+        while True:
+            await asyncio.sleep(LATECOMERS_SECONDS)
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+
+
+def load(settings: Settings) -> FastAPI:
+    """What workers that are forked from this process share: the routes. Opens nothing and starts nothing."""
+    return build_api(settings)
+
 
 def run(
     settings: Settings,
     sockets: list[socket.socket],
     *,
     is_supervised: bool = False,
+    api: FastAPI | None = None,
     on_started: Callable[[], None],
     **more: Any,
 ) -> None:
     """Answer requests on the sockets until a signal; `on_started` is called once requests are answered.
 
-    `more` is what another supervisor tells uvicorn besides.
+    `api` is what `load` has built before a fork; `more` is what another supervisor tells uvicorn besides.
 
     Raises:
         KeyboardInterrupt: it was SIGINT.
@@ -107,7 +130,7 @@ def run(
     configure_logging(settings)
     switch_level_on_signal()
     draining = threading.Event()
-    application = create_app(settings, is_draining=draining.is_set)
+    application = create_app(settings, is_draining=draining.is_set, api=api)
     server = Server(
         config(settings, application, **more),
         draining=draining,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import (
@@ -39,21 +39,17 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
+from app.core.direct import Direct
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
-from app.core.engines import (
-    SQLITE_READERS,
-    Postgres,
-    connections_of,
-    database_url,
-    refuse_writes,
-    sqlite_engine,
-)
+from app.core.engines import SQLITE_READERS, Postgres, connections_of, database_url, refuse_writes, sqlite_engine
 from app.core.generations import Generations
 from app.core.replica import ANSWER_SECONDS, Replica
 from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
+# What a statement may take that goes over a whole library, with ten million loans.
+WHOLE_LIBRARY_SECONDS: Final = 300
 
 Effect = Callable[[], None]
 T = TypeVar("T")
@@ -228,9 +224,14 @@ class Database:
                     log.exception("effect_failed", effect=getattr(effect, "__qualname__", repr(effect)))
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads; on SQLite it waits for no writer and a write in it fails."""
+    async def reading(self, *, seconds: int = 0) -> AsyncIterator[AsyncSession]:
+        """A session that only reads; on SQLite it waits for no writer and a write in it fails.
+
+        `seconds` lets each statement take so long, for what goes over a whole library.
+        """
         async with self._read_sessions() as session:
+            if seconds and not self.is_sqlite:
+                await session.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
             yield session
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, kind: str | None = None) -> T:
@@ -245,16 +246,25 @@ class Database:
         """The statement for `rows`; to be kept."""
         return Compiled(statement, self._driver.dialect)
 
-    async def rows(self, statement: Compiled, *, kind: str, **values: Any) -> Rows:
+    async def rows(self, statement: Compiled, *, kind: str | None = None, **values: Any) -> Rows:
         """Like `read`, but what a compiled statement finds, through the driver alone.
 
         Raises:
             NoAnswer: the database didn't answer.
         """
-        if self._replica and await self._replica.has(kind):
+        if kind and self._replica and await self._replica.has(kind):
             with suppress(NoAnswer):
                 return await self._replica.rows(statement, **values)
         return await self._driver.rows(statement, **values)
+
+    async def ask(self, statement: Direct, **values: Any) -> list[Any]:
+        """What a direct statement finds on the primary now, outside any transaction.
+
+        Raises:
+            NoAnswer: the database didn't answer.
+        """
+        text = statement.text(self._driver.dialect)
+        return text.read(await self._driver.fetch(text.text, text.values(values)))
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Any]:

@@ -50,6 +50,9 @@ class Driver(Protocol):
             NoAnswer: the database didn't answer.
         """
 
+    async def fetch(self, text: str, values: Sequence[Any]) -> Rows:
+        """The same by text and values in their order."""
+
     async def close(self) -> None: ...
 
 
@@ -66,6 +69,9 @@ class PostgresDriver:
         self._pool: asyncpg.Pool | None = None
 
     async def rows(self, statement: Compiled, **values: Any) -> Rows:
+        return await self.fetch(statement.text, statement.values(values))
+
+    async def fetch(self, text: str, values: Sequence[Any]) -> Rows:
         began = time.perf_counter()
         try:
             self._pool = self._pool or self._postgres.pool()
@@ -73,7 +79,7 @@ class PostgresDriver:
             connection = await self._pool.acquire(timeout=POOL_TIMEOUT_SECONDS)
             metrics.db_connections.inc()
             try:
-                return await connection.fetch(statement.text, *statement.values(values))
+                return await connection.fetch(text, *values)
             finally:
                 metrics.db_connections.dec()
                 await self._pool.release(connection)
@@ -95,12 +101,15 @@ class SqliteDriver:
         self._engine = engine
 
     async def rows(self, statement: Compiled, **values: Any) -> Rows:
+        return await self.fetch(statement.text, statement.values(values))
+
+    async def fetch(self, text: str, values: Sequence[Any]) -> Rows:
         began = time.perf_counter()
         try:
             async with self._engine.connect() as connection:
                 raw = await connection.get_raw_connection()
                 driver: aiosqlite.Connection = raw.driver_connection  # type: ignore[assignment]  # what the engine opened
-                return list(await driver.execute_fetchall(statement.text, statement.values(values)))
+                return list(await driver.execute_fetchall(text, values))
         except (sqlite3.Error, SQLAlchemyError) as error:
             raise NoAnswer from error
         finally:

@@ -29,6 +29,8 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     detail: ClassVar[str] = "Something went wrong here. Try again; if it stays, tell the library the request id."
+    is_for_crowds: ClassVar[bool] = False
+    """Whether many are told it at once: then it has no facts, is kept ready, and not each gets a line in the log."""
 
     def __init__(self, *, headers: Mapping[str, str] | None = None, **facts: Any) -> None:
         super().__init__(self.detail.format_map(facts))

@@ -21,11 +21,14 @@ ErrorPage = Callable[[Scope, AppError, str], tuple[Headers, bytes] | None]
 """What a person who opened a page sees of a refusal, given the request's id; None for programs."""
 
 log = structlog.get_logger()
+_for_crowds: "dict[str, Ready]" = {}
 
 READY: Final = "library.ready"
 """The scope's extension by which a server takes (status, head, body) in one piece (app/commands/protocol.py)."""
 
 MAX_BODY_BYTES: Final = 1_000_000
+ID_HERE: Final = b"{request_id}"
+MAX_HEADER_BYTES: Final = 16_384
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 # On every answer, errors too. A page that a browser renders (the docs) replaces the policy with its own; nothing else
@@ -80,7 +83,7 @@ class Exchange:
             scope["method"] = "GET"
         # Where a header comes twice, the first counts.
         self.given: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        self.request_id = _request_id(self.given.get(b"x-request-id"))
+        self.request_id = request_id_of(self.given.get(b"x-request-id"))
         scope.setdefault("state", {}).update(request_id=self.request_id, is_head=self._is_head)
         self.status = 500
         self._receive = receive
@@ -144,22 +147,29 @@ class Exchange:
         if self._is_started:
             return
         page = self._error_page(self.scope, refusal, self.request_id) if self._error_page else None
-        kind, body = page or self._problem(refusal)
+        if refusal.is_for_crowds and page is None:
+            await self._turn_away(refusal)
+            return
+        kind, body = page or _problem(refusal, self.request_id)
         headers = [
             *kind,
             (b"content-length", str(len(body)).encode()),
-            *((name.lower().encode(), value.encode()) for name, value in refusal.headers.items()),
+            *_as_sent(refusal),
         ]
         if isinstance(refusal, TooLarge | SlowBody):
             headers.append((b"connection", b"close"))
         await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
 
-    def _problem(self, refusal: AppError) -> tuple[Headers, bytes]:
-        document = problem_document(
-            refusal.status, refusal.code, str(refusal), request_id=self.request_id, **refusal.facts
-        )
-        return [(b"content-type", PROBLEM_MEDIA_TYPE.encode())], encode_problem(document)
+    async def _turn_away(self, refusal: AppError) -> None:
+        """What turning away costs is taken from those who are served: nothing is put together but the id."""
+        ready = _for_crowds.get(refusal.code)
+        if ready is None:
+            headers, body = _problem(refusal, ID_HERE.decode())
+            ready = _for_crowds[refusal.code] = Ready(refusal.status, [*headers, *_as_sent(refusal)], body)
+        body = ready.body.replace(ID_HERE, self.request_id.encode())
+        self.headers.append((b"content-length", str(len(body)).encode()))
+        await self.send_ready(ready, body)
 
     async def _start(self, message: Message) -> None:
         self._is_started = True
@@ -167,11 +177,11 @@ class Exchange:
         headers = [*completed(message.get("headers", [])), *self._own()]
         await self._send({**message, "headers": headers})
 
-    async def send_ready(self, ready: "Ready") -> None:
-        """Answer with what is complete but for the headers that only this answer has."""
+    async def send_ready(self, ready: "Ready", body: bytes | None = None) -> None:
+        """Answer with what is complete but for the headers that only this answer has, or with another body."""
         self._is_started = True
         self.status = ready.status
-        body = b"" if self._is_head else ready.body
+        body = b"" if self._is_head else ready.body if body is None else body
         if send_at_once := self.scope.get("extensions", {}).get(READY):
             await send_at_once(ready.status, ready.head + lines(self._own()), body)
             return
@@ -183,6 +193,15 @@ class Exchange:
         """The headers that only this answer has."""
         strict = [STRICT_TRANSPORT] if self.scope.get("scheme") == "https" else []
         return [*strict, *self.headers, (b"x-request-id", self.request_id.encode())]
+
+
+def _problem(refusal: AppError, request_id: str) -> tuple[Headers, bytes]:
+    document = problem_document(refusal.status, refusal.code, str(refusal), request_id=request_id, **refusal.facts)
+    return [(b"content-type", PROBLEM_MEDIA_TYPE.encode())], encode_problem(document)
+
+
+def _as_sent(refusal: AppError) -> Headers:
+    return [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
 
 
 def completed(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
@@ -204,5 +223,6 @@ def lines(headers: Headers) -> bytes:
     return joined
 
 
-def _request_id(given: bytes | None) -> str:
+def request_id_of(given: bytes | None) -> str:
+    """The id that came along, if it is one, else a new one."""
     return given.decode() if given and REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex

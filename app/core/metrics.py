@@ -71,6 +71,9 @@ event_loop_lag_seconds = Histogram(
 )
 cache_hits_total = Counter("cache_hits_total", "Answers sent from what was kept")
 cache_misses_total = Counter("cache_misses_total", "Answers that were worked out and may be kept")
+requests_turned_away_total = Counter(
+    "requests_turned_away_total", "Requests that found their lane full, by lane", ["lane"]
+)
 workers = Gauge("workers", "Processes that answer requests", multiprocess_mode="livesum")
 workers_memory_bytes = Gauge("workers_memory_bytes", "Resident memory of these processes", multiprocess_mode="livesum")
 log_lines_total = Counter("log_lines_total", "Lines logged, by level", ["level"])
@@ -102,6 +105,7 @@ class Route:
 # Bounded: the method is one of eight, the endpoint a template.
 route: Final = functools.cache(Route)
 log_lines: Final = functools.cache(log_lines_total.labels)
+turned_away: Final = functools.cache(requests_turned_away_total.labels)
 
 
 def exposition(collectors: Iterable[Collector] = ()) -> bytes:
@@ -116,6 +120,17 @@ def forget_process(pid: int) -> None:
     """Take out of the gauges what a process that has ended held; its counters stay."""
     if SHARED_FOLDER:
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]  # theirs has no types
+
+
+def record_query(word: str, seconds: float) -> None:
+    """Note a statement by its first word, in lower case, and how long it took."""
+    _of_query_type(word if word in _QUERY_TYPES else "other").observe(seconds)
+
+
+def count_query_error(name: str) -> None:
+    """Count a statement that failed, by SQLAlchemy's name for it, or "connection"."""
+    kinds = {"IntegrityError": "constraint", "InterfaceError": "connection", "connection": "connection"}
+    db_errors_total.labels(kinds.get(name, "other")).inc()
 
 
 def observe_engine(engine: Engine) -> None:
@@ -154,13 +169,9 @@ def _record_duration(
     started = getattr(context, "started", None)
     if started is None:
         return
-    word = statement.split(None, 1)[0].lower()
-    _of_query_type(word if word in _QUERY_TYPES else "other").observe(time.perf_counter() - started)
+    record_query(statement.split(None, 1)[0].lower(), time.perf_counter() - started)
 
 
 def _count_error(failure: ExceptionContext) -> None:
-    if failure.connection is None or failure.is_disconnect:
-        kind = "connection"
-    else:
-        kind = "constraint" if type(failure.sqlalchemy_exception).__name__ == "IntegrityError" else "other"
-    db_errors_total.labels(kind).inc()
+    is_lost = failure.connection is None or failure.is_disconnect
+    count_query_error("connection" if is_lost else type(failure.sqlalchemy_exception).__name__)

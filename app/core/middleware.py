@@ -1,7 +1,7 @@
 """The shell: the one ASGI layer around the application, so that what every request needs costs one layer.
 
-Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → lane → body limit →
-shortcut → application, under a deadline; headers are set and the request is measured on the way out, whatever
+Order: request id → client address → URL → [probe] → host → CORS → limiter → response cache → who asks → lane → body
+limit → shortcut → application, under a deadline; headers are set and the request is measured on the way out, whatever
 happened inside.
 """
 
@@ -19,8 +19,18 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
-from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
-from app.core.lanes import Lanes
+from app.core.exchange import (
+    MAX_HEADER_BYTES,
+    Application,
+    ErrorPage,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+    SlowBody,
+)
+from app.core.express import Express
+from app.core.lanes import Fork, Lane, Lanes
 from app.core.logging import REQUEST
 from app.core.proxies import TrustedProxies
 from app.core.tracing import Tracing, parent_of
@@ -28,7 +38,6 @@ from app.core.tracing import Tracing, parent_of
 log = structlog.get_logger()
 
 MAX_URL_BYTES: Final = 4_096
-MAX_HEADER_BYTES: Final = 16_384
 SLOW_SECONDS: Final = 1.0
 KNOWN_PATHS: Final = 4_096
 ONE_LINE_IN: Final = 100
@@ -66,6 +75,12 @@ class Limiter(Protocol):
     """Says whether a request may go on, and adds to `exchange.headers` what the client should know of his limits."""
 
     async def admit(self, exchange: Exchange) -> AppError | None: ...
+
+
+class Members(Protocol):
+    """Says whether a request comes with a credential that was handed out here and is in force."""
+
+    async def include(self, exchange: Exchange) -> bool: ...
 
 
 class ResponseCache(Protocol):
@@ -113,6 +128,7 @@ class Shell:
         endpoints: Endpoints,
         probes: frozenset[str],
         limiter: Limiter | None = None,
+        members: Members | None = None,
         cache: ResponseCache | None = None,
         shortcut: Shortcut | None = None,
         tracing: Tracing | None = None,
@@ -126,11 +142,14 @@ class Shell:
         self.endpoints = endpoints
         self.probes = probes
         self.limiter = limiter
+        self.members = members
         self.cache = cache
         self.shortcut = shortcut
         self.tracing = tracing
         self._until_sample = ONE_LINE_IN
         self.error_page = error_page
+        self.express: Express | None = None
+        """For a server that asks it first (app/commands/protocol.py)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -145,9 +164,12 @@ class Shell:
         traced = self.tracing.begin(parent) if self.tracing else None
         trace_id = traced.trace_id if traced else parent[0] if parent else exchange.request_id
         told = REQUEST.set({"request_id": exchange.request_id, "trace_id": trace_id})
+        is_crowded = False
         try:
-            await self._serve(exchange)
+            if await self._serve(exchange) and self.express:
+                self.express.learn(exchange, endpoint, route)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
+            is_crowded = isinstance(error, AppError) and error.is_for_crowds
             await exchange.fail(error)
         finally:
             route.in_progress.dec()
@@ -155,38 +177,46 @@ class Shell:
             route.answered(exchange.status, seconds)
             if traced:
                 traced.end(method=method, endpoint=endpoint, status=exchange.status, request_id=exchange.request_id)
-            self._log(method, endpoint, exchange.status, seconds)
+            self.note(method, endpoint, exchange.status, seconds, is_crowded=is_crowded)
             REQUEST.reset(told)
 
-    def _log(self, method: str, endpoint: str, status: int, seconds: float) -> None:
-        """A line for what failed or was slow, and for one in so many of the others."""
+    def note(
+        self, method: str, endpoint: str, status: int, seconds: float, *, is_crowded: bool = False, **ids: str
+    ) -> None:
+        """A line for what failed or was slow, and for one in so many of the others.
+
+        Those that a crowd is turned away with are others: they are counted, and a line for each costs more than it.
+        """
         self._until_sample -= 1
-        is_bad = seconds > SLOW_SECONDS or status >= 500  # noqa: PLR2004  # the server's own failures
+        is_bad = seconds > SLOW_SECONDS or (status >= 500 and not is_crowded)  # noqa: PLR2004  # the server's failures
         if is_bad or self._until_sample <= 0:
             say = log.warning if is_bad else log.info
-            say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4))
+            say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4), **ids)
         if self._until_sample <= 0:
             self._until_sample = ONE_LINE_IN
 
-    async def _serve(self, exchange: "Exchange") -> None:
+    async def _serve(self, exchange: "Exchange") -> bool:
+        """Answer; True if the answer is kept."""
         scope = exchange.scope
         self.proxies.apply(scope)
         _check_url(scope)
         if scope["path"] in self.probes:
             await self.app(scope, exchange.receive, exchange.send)
-            return
+            return False
         self._check_host(exchange)
         if await self.cross_origin.answer(exchange):
-            return
+            return False
         if self.limiter and (refusal := await self.limiter.admit(exchange)):
             raise refusal
         load = partial(self._load, exchange)
-        if not (self.cache and await self.cache.answer(exchange, load)):
-            await load(scope, exchange.send)
+        if self.cache and await self.cache.answer(exchange, load):
+            return True
+        await load(scope, exchange.send)
+        return False
 
     async def _load(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         """Let the application answer, in its lane; what takes too long is cancelled, and rolls back."""
-        with self.lanes.of(scope["path"]) as lane:
+        async with await self._lane(exchange) as lane:
             if not lane.takes_files and exchange.given.get(b"content-type", b"").lower().startswith(b"multipart/"):
                 raise NoFilesHere
             exchange.limit_body(lane.body_bytes)
@@ -199,6 +229,12 @@ class Shell:
                 if not deadline.expired():
                     raise
                 raise (SlowBody if exchange.is_receiving else DeadlineExceeded) from None
+
+    async def _lane(self, exchange: Exchange) -> Lane:
+        way = self.lanes.of(exchange.scope["path"], exchange.scope["query_string"])
+        if not isinstance(way, Fork):
+            return way
+        return way.member if self.members and await self.members.include(exchange) else way.stranger
 
     def _check_host(self, exchange: Exchange) -> None:
         if "*" in self.hosts:

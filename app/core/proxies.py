@@ -6,6 +6,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 _SCHEMES: Final = frozenset({"http", "https"})
+SENDS_FILES: Final = "library.sends_files"
+"""In the scope: the proxy sees the folder of uploads, and sends a file that X-Accel-Redirect names."""
 
 
 class TrustedProxies:
@@ -19,7 +21,8 @@ class TrustedProxies:
         self.trusts = lru_cache(maxsize=4_096)(self._trusts)
 
     def apply(self, scope: MutableMapping[str, Any]) -> None:
-        """Set the scope's client and scheme from what a trusted peer forwarded; from anybody else it is ignored.
+        """Set the scope's client and scheme from what a trusted peer forwarded, and whether it sends files itself; from
+        anybody else all of it is ignored.
 
         The list is read from the right: each trusted proxy appended whom it saw, so that the first one who is not
         trusted is the client, whatever he wrote further left himself.
@@ -33,6 +36,8 @@ class TrustedProxies:
                 forwarded = forwarded + b"," + value if forwarded else value
             elif name == b"x-forwarded-proto":
                 scheme = value
+            elif name == b"x-sendfile-type" and value == b"X-Accel-Redirect":
+                scope[SENDS_FILES] = True
         if forwarded:
             scope["client"] = (self._client(forwarded.decode("latin-1")) or client[0], 0)
         last_scheme = scheme.decode("latin-1").rpartition(",")[2].strip().lower()

@@ -148,7 +148,7 @@ async def _even_out(session: AsyncSession, user: User, context: Context) -> None
         return
     settle, kind = (charges.waive, "charge_waived") if balance_minor > 0 else (charges.refund, "charge_refunded")
     await settle(session, subject=user.pseudonym, amount_minor=abs(balance_minor), now=context.now, actor=None)
-    audit.record(session, Change(kind), actor=context.actor, now=context.now, subject=user.pseudonym)
+    await audit.record(session, Change(kind), actor=context.actor, now=context.now, subject=user.pseudonym)
 
 
 async def _loans_of(session: AsyncSession, user: User) -> Sequence[Loan]:

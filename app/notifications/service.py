@@ -7,11 +7,12 @@ from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import ColumnElement, case, delete, exists, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, case, delete, exists, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core.db import UtcDateTime
+from app.core.direct import Direct
 from app.notifications import letters
 from app.notifications.models import Kind, Notice, State
 
@@ -25,6 +26,16 @@ PAUSES: Final = (
 )
 MAX_ATTEMPTS: Final = 20
 JITTER: Final = 0.2
+
+
+_WITHDRAW: Final = Direct(
+    delete(Notice).where(
+        Notice.cause >= bindparam("prefix"),
+        Notice.cause < bindparam("behind"),
+        Notice.state == State.PENDING,
+        Notice.attempts == 0,
+    )
+)
 
 
 class MissingFacts(ValueError):
@@ -79,9 +90,7 @@ async def withdraw(session: AsyncSession, *, cause_prefix: str) -> None:
 
     What has been tried stays; the check before each sending drops it.
     """
-    await session.execute(
-        delete(Notice).where(_is_about(cause_prefix), Notice.state == State.PENDING, Notice.attempts == 0)
-    )
+    await _WITHDRAW.write(session, prefix=cause_prefix, behind=_behind(cause_prefix))
 
 
 async def forget(session: AsyncSession, *, cause_prefix: str) -> None:
@@ -139,4 +148,8 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def _is_about(cause_prefix: str) -> ColumnElement[bool]:
     """By bytes, so that the unique index serves it on both databases."""
-    return (Notice.cause >= cause_prefix) & (Notice.cause < cause_prefix + "\U0010ffff")
+    return (Notice.cause >= cause_prefix) & (Notice.cause < _behind(cause_prefix))
+
+
+def _behind(prefix: str) -> str:
+    return prefix + "\U0010ffff"

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.direct import Direct
 from app.core.errors import Conflict, NotFound
 from app.core.pagination import Cursor, decode_cursor, question_of
 from app.core.schemas import JsonObject, Money
@@ -20,6 +21,9 @@ MAX_POLICIES: Final = 2_000
 MAX_EXPLAINED: Final = 100
 
 _QUESTION = question_of("policies")
+_ALL: Final = Direct(
+    select(Policy.category, Policy.item_type, Policy.branch_id, Policy.id, *(getattr(Policy, name) for name in TERMS))
+)
 
 
 class PolicyNotFound(NotFound):
@@ -39,9 +43,7 @@ class TooManyPolicies(Conflict):
 
 async def rulebook(session: AsyncSession) -> Rulebook:
     """All policies as they stand, in one statement."""
-    columns = (getattr(Policy, name) for name in TERMS)
-    statement = select(Policy.category, Policy.item_type, Policy.branch_id, Policy.id, *columns)
-    return Rulebook({(row[0], row[1], row[2]): Terms(*row[3:]) for row in await session.execute(statement)})
+    return Rulebook({(row[0], row[1], row[2]): Terms(*row[3:]) for row in await _ALL.all(session)})
 
 
 async def add(session: AsyncSession, *, data: PolicyCreate, now: datetime) -> Policy:

@@ -3,13 +3,19 @@
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import ColumnElement, bindparam, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.direct import Direct
 from app.core.pagination import Cursor, InvalidCursor, decode_cursor, question_of
 from app.users.models import Role, StaffBranch, User
+
+_STAFF_BRANCHES: Final = Direct(
+    select(StaffBranch.branch_id).where(StaffBranch.user_id == bindparam("user_id")).order_by(StaffBranch.branch_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +76,7 @@ async def lock_admins(session: AsyncSession) -> Sequence[UUID]:
 
 async def staff_branches(session: AsyncSession, user_id: UUID) -> list[str]:
     """The branches in which a librarian works, by id."""
-    statement = select(StaffBranch.branch_id).where(StaffBranch.user_id == user_id).order_by(StaffBranch.branch_id)
-    return list(await session.scalars(statement))
+    return [row.branch_id for row in await _STAFF_BRANCHES.all(session, user_id=user_id)]
 
 
 async def newest(session: AsyncSession, *, limit: int) -> Sequence[User]:

@@ -1,6 +1,7 @@
 """Pages for what went wrong: what happened, what to do, and nothing that was typed is lost."""
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -9,10 +10,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app.api.cookies import clear_session_cookie
 from app.api.deps import ConfirmationRequired, SecondFactorRequired
-from app.api.errors import ValidationFailed
+from app.api.errors import ValidationFailed, language_of
 from app.core.config import Settings
 from app.core.errors import AppError, Unauthorized, Unprocessable
 from app.core.exchange import ErrorPage, Headers, Scope
+from app.core.lanes import Overloaded
 from app.web import page
 from app.web.once import FIELD, DoneAlready
 
@@ -68,13 +70,25 @@ def shell_page(settings: Settings) -> ErrorPage:
     def render(scope: Scope, error: AppError, request_id: str) -> tuple[Headers, bytes] | None:
         if not _is_page(scope, settings):
             return None
+        if isinstance(error, Overloaded):
+            request = Request(scope)
+            light = request.cookies.get(page.LIGHT_COOKIE)
+            return busy(language_of(request), light if light in page.LIGHTS else "")
         scope.setdefault("state", {})["request_id"] = request_id
-        request = Request(scope)
-        view = page.make(request, settings, None, None, None, datetime.now(UTC))  # type: ignore[arg-type]  # never read
+        return made(scope, error)
+
+    def made(scope: Scope, error: AppError) -> tuple[Headers, bytes]:
+        view = page.make(Request(scope), settings, None, None, None, datetime.now(UTC))  # type: ignore[arg-type]  # never read
         response = _page(view, error)
-        return [(name, value) for name, value in response.raw_headers if name != b"content-length"], bytes(
-            response.body
-        )
+        left_out = {b"content-length", *(name.lower().encode() for name in error.headers)}  # the shell adds them
+        return [item for item in response.raw_headers if item[0] not in left_out], bytes(response.body)
+
+    @cache
+    def busy(locale: str, light: str) -> tuple[Headers, bytes]:
+        """Made once: what a crowd is turned away with must cost next to nothing. The page names no address."""
+        headers = [(b"accept-language", locale.encode()), (b"cookie", f"{page.LIGHT_COOKIE}={light}".encode())]
+        bare = {"type": "http", "method": "GET", "path": "", "query_string": b"", "headers": headers, "state": {}}
+        return made(bare, Overloaded())
 
     return render
 

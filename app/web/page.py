@@ -36,7 +36,7 @@ from app.web import covers, words
 from app.web.barcodes import barcode
 from app.web.files import address_of
 from app.web.marking import marked
-from app.web.once import claim, keep
+from app.web.once import DoneAlready, claim, keep
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 POLICY: Final = (
@@ -53,6 +53,7 @@ HEADERS: Final = {
 SHARED: Final = "public, max-age=0, s-maxage=1"
 """For a proxy, and no longer: an anonymous reader finds what was committed within a second."""
 LIGHT_COOKIE: Final = "light"
+LIGHTS: Final = frozenset({"light", "dark"})
 A_YEAR_SECONDS: Final = 365 * 24 * 60 * 60
 
 
@@ -170,11 +171,18 @@ class View:
         Raises:
             app.web.once.DoneAlready: this form was sent before.
         """
+        known: DoneAlready | None = None
         async with self.database.transaction() as session:
-            scope = await claim(self.request, session, self.who, self.form, self.now)
-            yield session
-            if scope is not None:
-                await keep(session, scope, self.answered)
+            try:
+                scope = await claim(self.request, session, self.who, self.form, self.now)
+            except DoneAlready as done:
+                known = done  # told after the commit (app/idempotency/service.py: claim)
+            else:
+                yield session
+                if scope is not None:
+                    await keep(session, scope, self.answered)
+        if known:
+            raise known
 
     def keep_cookie(self, response: Response, name: str, value: str) -> None:
         """Remember a choice of this device; nothing personal."""
@@ -231,7 +239,7 @@ def make(
     light = request.cookies.get(LIGHT_COOKIE, "")
     return View(
         request, settings, database, who, user, now, words.words_for(locale, settings.timezone),
-        light if light in {"light", "dark"} else "", form or FormData(),
+        light if light in LIGHTS else "", form or FormData(),
     )  # fmt: skip
 
 

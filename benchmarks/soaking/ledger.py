@@ -85,7 +85,7 @@ class Ledger:
         if not successes:
             self.refused[f"{intent.what}: {answers[-1].json().get('code')}"] += 1
             return answers[-1]
-        self._acknowledge(intent, key, successes[0])
+        self.acknowledge(intent, key, successes[0])
         return successes[0]
 
     async def decided(self, intent: Intent, key: str) -> httpx2.Response:
@@ -117,7 +117,8 @@ class Ledger:
                 self.breaches.append(f"{intent.what} {key}: replayed with another answer")
         return len(chosen)
 
-    def _acknowledge(self, intent: Intent, key: str, answer: httpx2.Response) -> None:
+    def acknowledge(self, intent: Intent, key: str, answer: httpx2.Response) -> None:
+        """Take note of a success, whoever got it."""
         self.done[intent.what] += 1
         essence = _essence(answer)
         self.answers[essence[1]] += 1

@@ -81,7 +81,7 @@ class Soak:
             replayed = await ledger.replay(size.replays)
         broken = [
             *ledger.breaches,
-            *await verdict.effects(database, ledger),
+            *map(str, await verdict.effects(database, ledger)),
             *await verdict.answers(database, ledger),
         ]
         breaches += broken + await history.breaches(database) + self._invariants("at the end")
@@ -122,14 +122,7 @@ class Soak:
 
     async def _visit(self, people: World, ledger: Ledger, client: httpx2.AsyncClient) -> None:
         while self._progress(ledger) < 1:
-            intent = people.next_intent()
-            answer = await ledger.settle(intent)
-            if answer.is_success:
-                people.learn(intent, answer.json())
-            else:
-                people.forget(intent)
-            if ledger.numbers % LOOK_EVERY == 0:
-                await _look(people, client)
+            await visit(people, ledger, client)
 
     async def _expire(self, people: World, database: Database) -> None:
         """What the scheduler does after some weeks; a database that is away is the next run's affair."""
@@ -154,6 +147,18 @@ class Soak:
     def _invariants(self, when: str) -> list[str]:
         told = self.library.run("job", "run", "invariants")
         return [] if told.returncode == 0 else [f"{when}: {told.stdout}{told.stderr}"]
+
+
+async def visit(people: World, ledger: Ledger, client: httpx2.AsyncClient) -> None:
+    """Somebody wants one thing until it is decided; the people learn from the answer, and look around now and then."""
+    intent = people.next_intent()
+    answer = await ledger.settle(intent)
+    if answer.is_success:
+        people.learn(intent, answer.json())
+    else:
+        people.forget(intent)
+    if ledger.numbers % LOOK_EVERY == 0:
+        await _look(people, client)
 
 
 async def _look(people: World, client: httpx2.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import func, select
@@ -24,7 +25,23 @@ CONSEQUENCES: Final = frozenset({
 })  # fmt: skip
 
 
-async def effects(database: Database, ledger: Ledger) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What was acknowledged `acknowledged` times, and how often it is found."""
+
+    effect: Effect
+    acknowledged: int
+    found: int
+
+    @property
+    def is_loss(self) -> bool:
+        return self.found < self.acknowledged
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.effect)}: acknowledged {self.acknowledged} times, found {self.found}"
+
+
+async def effects(database: Database, ledger: Ledger) -> list[Difference]:
     """Acknowledged operations whose event is missing or there twice, and events that nobody was told of."""
     seen: Counter[Effect] = Counter()
     async with database.reading() as session:
@@ -36,15 +53,14 @@ async def effects(database: Database, ledger: Ledger) -> list[str]:
                 seen["undone", str(copy_id)] += count
             elif kind not in CONSEQUENCES:
                 seen[kind, str(booking_id or loan_id or copy_id)] += count
-    found = [
-        f"{kind} {about}: acknowledged {ledger.exact[kind, about]} times, found {seen[kind, about]}"
-        for kind, about in ledger.exact.keys() | (seen.keys() - ledger.at_most.keys())
-        if ledger.exact[kind, about] != seen[kind, about]
-    ]
+    wanted = ledger.exact.keys() | (seen.keys() - ledger.at_most.keys())
+    found = [Difference(effect, ledger.exact[effect], seen[effect]) for effect in wanted]
+    found = [each for each in found if each.acknowledged != each.found]
+    # One that may have changed nothing the second time is there once at least.
     return found + [
-        f"{kind} {about}: acknowledged {most} times, found {seen[kind, about]}"
-        for (kind, about), most in ledger.at_most.items()
-        if not 1 <= seen[kind, about] <= most
+        Difference(effect, min(most, max(seen[effect], 1)), seen[effect])
+        for effect, most in ledger.at_most.items()
+        if not 1 <= seen[effect] <= most
     ]
 
 

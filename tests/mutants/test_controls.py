@@ -131,8 +131,8 @@ CONTROLS = {
     ),
     "a disabled account is signed out": Mutant(
         "app/auth/service/sessions.py",
-        ".where(*conditions, Session.expires_at > now, User.disabled_at.is_(None))",
-        ".where(*conditions, Session.expires_at > now)",
+        '.where(Session.expires_at > bindparam("now"), User.disabled_at.is_(None))',
+        '.where(Session.expires_at > bindparam("now"))',
         f"{AUTH}/test_users.py::test_a_disabled_account_is_signed_out_at_once",
     ),
     "unknown fields are refused": Mutant(

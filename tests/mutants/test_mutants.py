@@ -21,7 +21,7 @@ MUTANTS = {
     ),
     "suspended bookings are served": Mutant(
         "app/bookings/queries.py",
-        "return select(Booking).where(Booking.book_id == book_id, _IS_WAITING)",
+        "return select(Booking).where(Booking.book_id == book_id, IS_WAITING)",
         "return select(Booking).where(Booking.book_id == book_id, Booking.status.in_(['waiting', 'suspended']))",
     ),
     "a change of a booking leaves no event": Mutant(
@@ -61,7 +61,7 @@ MUTANTS = {
         f"{LOANS}/merge.py", "in borrowers or booking.reader_id in kept:", "in borrowers:"
     ),
     "a loan leaves the reader's booking open": Mutant(
-        f"{LOANS}/lend.py", "    await _fulfil(session, reader, copy, before, context)\n", ""
+        f"{LOANS}/lend.py", "    if found.own_booking_id:\n", "    if not found:\n"
     ),
     "a closed day is a day like others": Mutant(
         "app/branches/calendar.py",

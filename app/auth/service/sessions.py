@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import letters
 from app.auth.identity import Identity
 from app.auth.models import Session, SessionKind
 from app.auth.schemas import TokenPair
+from app.core.direct import Ask, Direct
 from app.core.errors import AppError, Conflict, NotFound, Unauthorized
 from app.core.mail import Mailer
 from app.core.security import InvalidToken, TokenSigner, digest, new_token
@@ -31,6 +32,24 @@ IDLE: Final = {
     Role.ADMIN: timedelta(hours=12),
 }
 SEEN_EVERY: Final = timedelta(minutes=5)
+_LIVE: Final = (
+    select(
+        User.id.label("user_id"),
+        User.pseudonym,
+        User.role,
+        Session.id,
+        Session.verified_at,
+        Session.has_second_factor,
+        Session.refreshed_at,
+        User.locale,
+    )
+    .join(Session, Session.user_id == User.id)
+    .where(Session.expires_at > bindparam("now"), User.disabled_at.is_(None))
+)
+_BY_TOKEN: Final = Direct(_LIVE.where(Session.id == bindparam("session_id"), User.id == bindparam("user_id")))
+_BY_COOKIE: Final = Direct(
+    _LIVE.where(Session.family_digest == bindparam("family_digest"), Session.kind == SessionKind.COOKIE)
+)
 
 
 class InvalidRefreshToken(Unauthorized):
@@ -151,23 +170,23 @@ async def of_user(session: AsyncSession, *, user_id: UUID, now: datetime) -> Seq
     return (await session.scalars(statement)).all()
 
 
-async def identify(session: AsyncSession, *, token: str, signer: TokenSigner, now: datetime) -> Identity:
+async def identify(ask: Ask, *, token: str, signer: TokenSigner, now: datetime) -> Identity:
     """Who the bearer of an access token is, with the role that he has now; one indexed query.
 
     Raises:
         InvalidToken: forged or expired, the session was ended, or the account is disabled.
     """
     user_id, session_id = signer.read(token, now=now)
-    found = await _identity(session, now, Session.id == session_id, User.id == user_id)
-    if found is None:
+    found = await ask(_BY_TOKEN, session_id=session_id, user_id=user_id, now=now)
+    if not found:
         raise InvalidToken
-    return found[0]
+    return _identity(found[0])
 
 
-async def identify_cookie(session: AsyncSession, *, cookie: str, now: datetime) -> tuple[Identity, bool] | None:
+async def identify_cookie(ask: Ask, *, cookie: str, now: datetime) -> tuple[Identity, bool] | None:
     """Who a cookie belongs to, and whether `touch` is due; None if to nobody any more."""
-    found = await _identity(session, now, Session.family_digest == digest(cookie), Session.kind == SessionKind.COOKIE)
-    return found and (found[0], found[1] + SEEN_EVERY < now)
+    found = await ask(_BY_COOKIE, family_digest=digest(cookie), now=now)
+    return (_identity(found[0]), found[0].refreshed_at + SEEN_EVERY < now) if found else None
 
 
 async def touch(session: AsyncSession, *, identity: Identity, now: datetime) -> None:
@@ -197,37 +216,16 @@ async def _refuse(session: AsyncSession, *, family: str, secret: str, mailer: Ma
     return InvalidRefreshToken()
 
 
-async def _identity(
-    session: AsyncSession, now: datetime, *conditions: ColumnElement[bool]
-) -> tuple[Identity, datetime] | None:
-    statement = (
-        select(
-            User.id,
-            User.pseudonym,
-            User.role,
-            Session.id,
-            Session.verified_at,
-            Session.has_second_factor,
-            Session.refreshed_at,
-            User.locale,
-        )
-        .join(Session, Session.user_id == User.id)
-        .where(*conditions, Session.expires_at > now, User.disabled_at.is_(None))
+def _identity(row: Any) -> Identity:
+    return Identity(
+        row.user_id,
+        row.pseudonym,
+        Role(row.role),
+        row.id,
+        verified_at=row.verified_at,
+        has_second_factor=row.has_second_factor,
+        locale=row.locale,
     )
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
-        return None
-    user_id, pseudonym, role, session_id, verified_at, has_second_factor, refreshed_at, locale = row
-    identity = Identity(
-        user_id,
-        pseudonym,
-        Role(role),
-        session_id,
-        verified_at=verified_at,
-        has_second_factor=has_second_factor,
-        locale=locale,
-    )
-    return identity, refreshed_at
 
 
 def _is_live(family: str, now: datetime) -> tuple[ColumnElement[bool], ...]:

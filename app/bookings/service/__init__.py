@@ -12,7 +12,7 @@ from app.bookings.service.change import (
     suspend,
     withdraw,
 )
-from app.bookings.service.handover import back_to_queue, note, pass_on, promise, settle, settle_all
+from app.bookings.service.handover import back_to_queue, note, pass_on, promise, send_home, settle, settle_all
 from app.bookings.service.place import (
     AlreadyBooked,
     AlreadyBorrowed,
@@ -47,6 +47,7 @@ __all__ = [
     "place",
     "promise",
     "resume",
+    "send_home",
     "settle",
     "settle_all",
     "suspend",

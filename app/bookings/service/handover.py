@@ -28,7 +28,7 @@ async def pass_on(session: AsyncSession, *, copy: Copy, in_hand: bool, context: 
     borrowers = context.rules.borrowers(item_type=copy.item_type, branch=copy.branch_id)
     booking = await queries.next_in_line(session, book_id=copy.book_id, borrowers=borrowers)
     if booking is None:
-        _send_home(copy, in_hand=in_hand)
+        send_home(copy, in_hand=in_hand)
         await session.flush()
         return None
     await promise(session, booking=booking, copy=copy, in_hand=in_hand, context=context)
@@ -99,7 +99,7 @@ async def note(
         booking_id=booking.id,
         branch_id=booking.pickup_branch_id,
     )
-    audit.record(session, change, actor=context.actor, now=context.now, reason=reason)
+    await audit.record(session, change, actor=context.actor, now=context.now, reason=reason)
     await session.flush()
 
 
@@ -116,7 +116,8 @@ async def _put_on_hold_shelf(session: AsyncSession, booking: Booking, copy: Copy
     await letters.tell_ready(session, booking=booking, context=context)
 
 
-def _send_home(copy: Copy, *, in_hand: bool) -> None:
+def send_home(copy: Copy, *, in_hand: bool) -> None:
+    """Where a copy goes that nobody waits for; the caller writes it."""
     if copy.at_branch_id == copy.branch_id and (in_hand or copy.status != CopyStatus.IN_TRANSIT):
         copy.status = CopyStatus.AVAILABLE
         copy.transit_to_id = None

@@ -127,7 +127,7 @@ async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: 
         booking_id=booking.id,
         branch_id=wish.pickup_branch,
     )
-    audit.record(session, change, actor=context.actor, now=context.now, data={"status": booking.status})
+    await audit.record(session, change, actor=context.actor, now=context.now, data={"status": booking.status})
     await session.flush()
     on_commit(session, metrics.bookings_created_total.inc)
     return booking

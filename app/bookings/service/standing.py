@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import date, datetime
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,16 @@ from app.bookings.context import Context
 from app.core.errors import Conflict, NotFound
 from app.users import queries as users
 from app.users.models import User
+
+
+class Standing(Protocol):
+    """What of a reader says whether he may book and borrow."""
+
+    @property
+    def expires_on(self) -> date | None: ...
+
+    @property
+    def blocked_reason(self) -> str | None: ...
 
 
 class ReaderNotFound(NotFound):
@@ -37,7 +48,7 @@ async def hold_reader(session: AsyncSession, reader_id: UUID) -> User:
     return reader
 
 
-def check_standing(reader: User, *, context: Context, lifted: Collection[str] = ()) -> None:
+def check_standing(reader: Standing, *, context: Context, lifted: Collection[str] = ()) -> None:
     """Raise CardExpired or ReaderBlocked unless the rule is among those lifted by an override."""
     if reader.expires_on and _today(context.now, context.timezone) > reader.expires_on and "expired" not in lifted:
         raise CardExpired(expired_on=reader.expires_on.isoformat())

@@ -17,6 +17,8 @@ async def charge_overdue(session: AsyncSession, *, loan: Loan, context: Context)
 
     The caller has locked the reader, as for every change of his account.
     """
+    if context.now <= loan.due_at:
+        return 0
     calendar = await branches.calendar(session, loan.branch_id, context.timezone)
     late_days = calendar.open_days_between(loan.due_at, context.now)
     amount = Terms(**loan.terms).fine_minor(late_days)

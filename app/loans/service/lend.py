@@ -15,20 +15,20 @@ from app.bookings import service as bookings
 from app.bookings.context import Context
 from app.bookings.models import Booking, BookingStatus
 from app.bookings.service import letters as booking_letters
-from app.books import service as books
+from app.bookings.service.standing import Standing
 from app.branches import service as branches
 from app.copies import queries as copies
 from app.copies.models import Copy, CopyStatus
 from app.copies.service import CopyNotFound
 from app.core import metrics
 from app.core.db import on_commit
+from app.core.direct import refresh
 from app.core.errors import Conflict, Unprocessable
-from app.loans import queries
+from app.loans import holding, queries
 from app.loans.models import Loan, LoanStatus
 from app.loans.service.scans import Snapshot, keep_scan, snapshot
 from app.policies.rules import Terms
 from app.users import queries as users
-from app.users.models import User
 
 OVERRIDABLE: Final = frozenset({"expired", "blocked", "limit", "not_for_loan", "promised_to_another"})
 
@@ -70,8 +70,11 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Lent:
+    """A loan and its copy as they stand now; objects of nobody's session."""
+
     loan: Loan
     copy: Copy
+    title: str
     scan_id: UUID
 
 
@@ -94,31 +97,32 @@ async def lend(
         AlreadyOnLoan, PromisedToAnother, CopyNotLendable, UnknownRule.
     """
     lifted = _lifted(override)
-    card_holder = await users.by_card(session, card_number)
-    if card_holder is None:
-        raise bookings.ReaderNotFound
-    reader = await bookings.hold_reader(session, card_holder.id)
-    seen = await copies.find_by_barcode(session, barcode)
-    if seen is None:
+    held = await holding.card_and_book(session, card_number=card_number, barcode=barcode)
+    if held is None:
+        raise bookings.ReaderNotFound if await users.by_card(session, card_number) is None else CopyNotFound
+    row = await holding.copy(session, held.copy_id)
+    if row is None or row.deleted_at:
         raise CopyNotFound
-    await books.hold_of(session, seen)
-    copy = await copies.locked(session, seen.id)
-    if copy is None or copy.deleted_at:
-        raise CopyNotFound
-    displaced = await _check_copy(session, copy, reader, lifted)
-    terms = context.rules.terms(category=reader.category, item_type=copy.item_type, branch=copy.branch_id)
-    await _check_reader(session, reader, terms, lifted, context)
-    before = await snapshot(session, copy)
+    copy = Copy(**row._asdict())
+    displaced = await _check_copy(session, copy, held.reader_id, lifted)
+    terms = context.rules.terms(category=held.category, item_type=copy.item_type, branch=copy.branch_id)
+    found = await holding.before_lending(
+        session, reader_id=held.reader_id, book_id=copy.book_id, copy_id=copy.id, limit=terms.loan_limit
+    )
+    _check_reader(held, found.loans, terms, lifted, context)
+    before = await snapshot(session, copy, is_promised=found.promised_booking_id is not None)
     reason = override.reason if override else None
     if displaced:
         await bookings.back_to_queue(session, booking=displaced, context=context, reason=reason or "lent to another")
-    loan = await _write(session, copy, reader, terms, branch_id, context, reason, lifted)
-    await _fulfil(session, reader, copy, before, context)
+    loan = await _write(session, copy, held.reader_id, terms, branch_id, context, reason, lifted)
+    if found.own_booking_id:
+        await _fulfil(session, held.reader_id, copy, before, context)
     if displaced:
         await bookings.settle(session, book_id=copy.book_id, context=context)
     scan_id = await keep_scan(session, kind="lend", copy=copy, before=before, loan=loan, context=context)
+    await refresh(session, Copy, copy.id)
     on_commit(session, metrics.loans_created_total.inc)
-    return Lent(loan, copy, scan_id)
+    return Lent(loan, copy, held.title, scan_id)
 
 
 def _lifted(override: Override | None) -> frozenset[str]:
@@ -128,37 +132,35 @@ def _lifted(override: Override | None) -> frozenset[str]:
     return rules
 
 
-async def _check_copy(session: AsyncSession, copy: Copy, reader: User, lifted: Collection[str]) -> Booking | None:
+async def _check_copy(session: AsyncSession, copy: Copy, reader_id: UUID, lifted: Collection[str]) -> Booking | None:
     """The other reader's booking that this loan displaces, if an override allows that."""
     if copy.status == CopyStatus.AVAILABLE:
         return None
     if copy.status == CopyStatus.ON_LOAN:
         loan = await queries.open_of_copy(session, copy.id)
-        raise AlreadyOnLoan if loan and loan.reader_id == reader.id else CopyOnLoan
+        raise AlreadyOnLoan if loan and loan.reader_id == reader_id else CopyOnLoan
     if copy.status not in {CopyStatus.RESERVED, CopyStatus.ON_HOLD_SHELF}:
         raise CopyNotLendable(state=copy.status.replace("_", " "))
     booking = await booking_queries.promised(session, copy.id)
-    if booking is None or booking.reader_id == reader.id:
+    if booking is None or booking.reader_id == reader_id:
         return None
     if "promised_to_another" not in lifted:
         raise PromisedToAnother
     return booking
 
 
-async def _check_reader(
-    session: AsyncSession, reader: User, terms: Terms, lifted: Collection[str], context: Context
-) -> None:
+def _check_reader(reader: Standing, has: int, terms: Terms, lifted: Collection[str], context: Context) -> None:
     bookings.check_standing(reader, context=context, lifted=lifted)
     if terms.loan_days == 0 and "not_for_loan" not in lifted:
         raise bookings.NotForLoan
-    if "limit" not in lifted and await queries.has_reached(session, reader_id=reader.id, limit=terms.loan_limit):
+    if "limit" not in lifted and has >= terms.loan_limit:
         raise LoanLimitReached(limit=terms.loan_limit)
 
 
 async def _write(
     session: AsyncSession,
     copy: Copy,
-    reader: User,
+    reader_id: UUID,
     terms: Terms,
     branch_id: str,
     context: Context,
@@ -170,7 +172,7 @@ async def _write(
         id=uuid_utils.uuid7(),
         copy_id=copy.id,
         book_id=copy.book_id,
-        reader_id=reader.id,
+        reader_id=reader_id,
         branch_id=branch_id,
         status=LoanStatus.OPEN,
         checked_out_at=context.now,
@@ -178,19 +180,20 @@ async def _write(
         renewals=0,
         terms=asdict(terms),
     )
-    session.add(loan)
+    await holding.open_loan(session, loan)
     copy.status = CopyStatus.ON_LOAN
     copy.at_branch_id = branch_id
     copy.transit_to_id = None
+    await holding.place_copy(session, copy)
     change = Change("loan_opened", book_id=copy.book_id, copy_id=copy.id, loan_id=loan.id, branch_id=branch_id)
     data = {"overridden": sorted(lifted)} if lifted else None
-    audit.record(session, change, actor=context.actor, now=context.now, reason=reason, data=data)
+    await audit.record(session, change, actor=context.actor, now=context.now, reason=reason, data=data)
     return loan
 
 
-async def _fulfil(session: AsyncSession, reader: User, copy: Copy, before: Snapshot, context: Context) -> None:
+async def _fulfil(session: AsyncSession, reader_id: UUID, copy: Copy, before: Snapshot, context: Context) -> None:
     """Close the reader's booking for the book; a different copy that was promised to him goes on."""
-    booking = await booking_queries.open_of(session, reader_id=reader.id, book_id=copy.book_id)
+    booking = await booking_queries.open_of(session, reader_id=reader_id, book_id=copy.book_id)
     if booking is None:
         return
     before.keep_booking(booking)

@@ -32,7 +32,7 @@ async def merge(session: AsyncSession, *, source_id: int, target_id: int, contex
     await uploads.move(session, source_id=source_id, target_id=target_id)
     await books.absorb(session, source=source, target=target, now=context.now)
     change = Change("book_merged", book_id=source_id)
-    audit.record(session, change, actor=context.actor, now=context.now, data={"into": target_id})
+    await audit.record(session, change, actor=context.actor, now=context.now, data={"into": target_id})
     await session.flush()
     session.expire_all()
     await bookings.settle(session, book_id=target_id, context=context)

@@ -154,5 +154,5 @@ def _reader(loan: Loan) -> UUID:
 
 async def _note(session: AsyncSession, kind: str, loan: Loan, context: Context) -> None:
     change = Change(kind, book_id=loan.book_id, copy_id=loan.copy_id, loan_id=loan.id, branch_id=loan.branch_id)
-    audit.record(session, change, actor=context.actor, now=context.now)
+    await audit.record(session, change, actor=context.actor, now=context.now)
     await session.flush()

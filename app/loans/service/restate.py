@@ -46,7 +46,7 @@ async def restate(session: AsyncSession, *, copy_id: int, status: CopyStatus, re
     copy.status = status
     change = Change("copy_status_changed", book_id=copy.book_id, copy_id=copy.id, branch_id=copy.at_branch_id)
     data = {"from": was, "to": status}
-    audit.record(session, change, actor=context.actor, now=context.now, reason=reason, data=data)
+    await audit.record(session, change, actor=context.actor, now=context.now, reason=reason, data=data)
     await session.flush()
     if status == CopyStatus.AVAILABLE:
         await bookings.pass_on(session, copy=copy, in_hand=False, context=context)

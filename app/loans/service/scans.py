@@ -11,7 +11,8 @@ from app.bookings import queries as booking_queries
 from app.bookings.context import Context
 from app.bookings.models import Booking
 from app.copies.models import Copy
-from app.loans.models import Loan, Scan
+from app.loans import holding
+from app.loans.models import Loan
 
 
 @dataclass(slots=True)
@@ -33,10 +34,10 @@ class Snapshot:
         }
 
 
-async def snapshot(session: AsyncSession, copy: Copy) -> Snapshot:
-    """The state of a locked copy, with the booking that it is promised to."""
+async def snapshot(session: AsyncSession, copy: Copy, *, is_promised: bool) -> Snapshot:
+    """The state of a locked copy, with the booking that it is promised to, if it is."""
     found = Snapshot(copy.status, copy.at_branch_id, copy.transit_to_id)
-    if booking := await booking_queries.promised(session, copy.id):
+    if is_promised and (booking := await booking_queries.promised(session, copy.id)):
         found.keep_booking(booking)
     return found
 
@@ -46,14 +47,14 @@ async def keep_scan(
 ) -> UUID:
     """Keep what a scan changed; returns the id by which it can be undone."""
     before.loan |= {"id": str(loan.id)}
-    scan = Scan(
-        id=uuid_utils.uuid7(),
+    scan_id = uuid_utils.uuid7()
+    await holding.keep_scan(
+        session,
+        id=scan_id,
         kind=kind,
         copy_id=copy.id,
         scanned_at=context.now,
         actor=context.actor.pseudonym,
         before=asdict(before),
     )
-    session.add(scan)
-    await session.flush()
-    return scan.id
+    return scan_id

@@ -82,7 +82,7 @@ async def _undo_loan(session: AsyncSession, scan: Scan, loan: Loan, copy: Copy, 
         raise ScanOvertaken
     loan.status = LoanStatus.RETURNED
     loan.returned_at = context.now
-    _note(session, "loan_undone", loan, context)
+    await _note(session, "loan_undone", loan, context)
     await letters.take_back(session, loan=loan)
     copy.at_branch_id = scan.before["at_branch_id"]
     copy.status = CopyStatus.AVAILABLE
@@ -142,12 +142,12 @@ async def _undo_return(session: AsyncSession, scan: Scan, loan: Loan, copy: Copy
     for entry in await charges.of_loan(session, loan_id=loan.id):
         if entry.reason == "overdue" and entry.created_at >= scan.scanned_at:
             await charges.reverse(session, entry_id=entry.id, now=context.now, actor=context.actor.pseudonym)
-    _note(session, "return_undone", loan, context)
+    await _note(session, "return_undone", loan, context)
     await session.flush()
     if holder is not None:
         await bookings.settle(session, book_id=copy.book_id, context=context)
 
 
-def _note(session: AsyncSession, kind: str, loan: Loan, context: Context) -> None:
+async def _note(session: AsyncSession, kind: str, loan: Loan, context: Context) -> None:
     change = Change(kind, book_id=loan.book_id, copy_id=loan.copy_id, loan_id=loan.id, branch_id=loan.branch_id)
-    audit.record(session, change, actor=context.actor, now=context.now)
+    await audit.record(session, change, actor=context.actor, now=context.now)

@@ -177,20 +177,17 @@ async def test_a_cookie_session_is_known_by_its_cookie_alone(
         user = await user_queries.by_email(session, reader.email)
         assert user is not None
         cookie = await sessions.open_cookie_session(session, user=user, life=timedelta(days=1), now=now)
-    async with database.reading() as session:
-        found = await sessions.identify_cookie(session, cookie=cookie, now=now)
-        assert found is not None
-        assert (found[0].user_id, found[1]) == (user.id, False)
-        later = now + sessions.SEEN_EVERY * 2
-        assert (await sessions.identify_cookie(session, cookie=cookie, now=later) or (None, False))[1] is True
-        assert await sessions.identify_cookie(session, cookie=cookie[:-1] + "_", now=now) is None
+    found = await sessions.identify_cookie(database.ask, cookie=cookie, now=now)
+    assert found is not None
+    assert (found[0].user_id, found[1]) == (user.id, False)
+    later = now + sessions.SEEN_EVERY * 2
+    assert (await sessions.identify_cookie(database.ask, cookie=cookie, now=later) or (None, False))[1] is True
+    assert await sessions.identify_cookie(database.ask, cookie=cookie[:-1] + "_", now=now) is None
     async with database.transaction() as session:
         await sessions.touch(session, identity=found[0], now=later)
-    async with database.reading() as session:
-        assert (await sessions.identify_cookie(session, cookie=cookie, now=later) or (None, True))[1] is False
+    assert (await sessions.identify_cookie(database.ask, cookie=cookie, now=later) or (None, True))[1] is False
     # A cookie is no refresh token, and no token is a cookie.
     assert (await _refresh(client, f"{cookie}.{cookie}")).status_code == 401
     tokens = await _tokens(client, reader)
-    async with database.reading() as session:
-        family = tokens["refresh_token"].partition(".")[0]
-        assert await sessions.identify_cookie(session, cookie=family, now=now) is None
+    family = tokens["refresh_token"].partition(".")[0]
+    assert await sessions.identify_cookie(database.ask, cookie=family, now=now) is None

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,18 +77,26 @@ class Cluster(servers.Postgres):
 @contextmanager
 def archiving(archive_timeout: str = "2s") -> Iterator[Cluster]:
     """A running cluster with a migrated library, stopped and removed at the end."""
+    with keeping(archive_timeout) as cluster:
+        asyncio.run(_administer(cluster.url, "CREATE DATABASE library"))
+        cluster.library().done("migrate")
+        yield cluster
+
+
+@contextmanager
+def keeping(archive_timeout: str, prepare: Callable[[Cluster], None] = lambda _: None) -> Iterator[Cluster]:
+    """The same without a database in it; `prepare` may change it before its first start."""
     folder = Path(tempfile.mkdtemp(prefix="library-backups-", dir=servers.memory_folder()))
     before = dict(os.environ)
     try:
         cluster = Cluster(folder, archive_timeout)
         os.environ.update(cluster.pgbackrest)  # the server passes it on to its archiver
+        prepare(cluster)
         cluster.start()
         try:
             # Before there is anything to archive: a server that was refused tries again a minute later.
             asyncio.run(pgbackrest.Cluster.of(cluster.settings()).pgbackrest("stanza-create"))
-            asyncio.run(_administer(cluster.url, "CREATE DATABASE library"))
             cluster.settings().data_dir.mkdir()
-            cluster.library().done("migrate")
             yield cluster
         finally:
             cluster.stop()

@@ -176,6 +176,5 @@ class Service:
 
 
 def children(pid: int) -> list[int]:
-    """The workers: the children that run Python's spawn, not its resource tracker."""
-    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """The workers."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

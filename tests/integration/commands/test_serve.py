@@ -17,6 +17,7 @@ from tests.integration.commands.command_line import START_SECONDS, CommandLine, 
 from tests.servers import free_port
 
 STOP_SECONDS = 15
+MOST_PRIVATE_MIB = 60
 
 
 def stop(service: Service, *signals: signal.Signals) -> int:
@@ -166,6 +167,21 @@ def test_a_worker_that_dies_is_replaced(library: CommandLine) -> None:
         assert "worker_died" in service.output()
         for _ in range(10):
             assert service.get("/health").status_code == 200
+
+
+def test_workers_share_what_their_supervisor_has_loaded_and_no_random_numbers(library: CommandLine) -> None:
+    with library.serving("--workers", "2") as service:
+        workers = children(service.process.pid)
+        ids = [service.get("/health").headers["X-Request-ID"] for _ in range(100)]
+        private = [_private_mib(pid) for pid in workers]
+    assert len(set(ids)) == len(ids)
+    assert max(private) < MOST_PRIVATE_MIB, private
+
+
+def _private_mib(pid: int) -> float:
+    """What a process has for itself alone."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def test_workers_end_with_a_supervisor_that_is_killed(library: CommandLine) -> None:

@@ -27,6 +27,7 @@ def test_a_short_soak_through_kills_and_restarts_ends_without_a_breach(backend: 
     outcome = soak(SMALL, seed=4, backend=backend)
     assert outcome.breaches == []
     assert outcome.figures["done"] > 20
+    assert outcome.figures["workers_killed"] > 0
     assert outcome.figures["database_restarts"] == (3 if backend == "postgresql" else 0)
 
 
@@ -108,7 +109,7 @@ async def test_the_verdict_tells_lost_doubled_and_untold_operations(database: Da
             )
         if spoil == "lost":
             await session.execute(update(Event).values(booking_id=uuid4()))
-    told = [*await verdict.effects(database, ledger), *await verdict.answers(database, ledger)]
+    told = [*map(str, await verdict.effects(database, ledger)), *await verdict.answers(database, ledger)]
     assert len(told) == {"nothing": 0, "lost": 2, "twice": 1, "untold": 1, "answer": 1}[spoil], told
 
 

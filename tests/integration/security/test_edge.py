@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from app.api.limiter import READS, WRITES, RequestLimiter
 from app.core.config import Environment, Settings
-from app.core.exchange import Application, Receive, Scope, Send
-from app.core.lanes import Lane
+from app.core.exchange import Application, Exchange, Receive, Scope, Send
+from app.core.lanes import Fork, Lane
 from app.core.limits import Limits
 from app.core.middleware import Endpoints, Shell
 
@@ -46,6 +47,13 @@ class Inside:
         await send({"type": "http.response.body", "body": b"ok"})
 
 
+class Everybody:
+    """Takes all who ask for readers who have signed in (strangers: test_members.py)."""
+
+    async def include(self, _exchange: Exchange) -> bool:
+        return True
+
+
 @pytest.fixture
 async def inside(anyio_backend: str) -> Inside:
     del anyio_backend
@@ -57,7 +65,10 @@ def _shell(inside: Application, tmp_path: Path, **settings: Any) -> Shell:
         _env_file=None, data_dir=tmp_path, environment=Environment.DEVELOPMENT, **{"max_concurrency": 8} | settings
     )
     limiter = RequestLimiter(made, Limits(made, clock=lambda: 1_000.0))
-    return Shell(inside, settings=made, endpoints=Endpoints([]), probes=frozenset({"/health"}), limiter=limiter)
+    return Shell(
+        inside, settings=made, endpoints=Endpoints([]), probes=frozenset({"/health"}), limiter=limiter,
+        members=Everybody(),
+    )  # fmt: skip
 
 
 def _client(shell: Shell, peer: str = "127.0.0.1") -> httpx2.AsyncClient:
@@ -119,10 +130,19 @@ async def test_a_full_lane_says_so_at_once_and_leaves_the_other_lanes_free(
     await inside.all_wait.wait()
     loop = asyncio.get_running_loop()
     started = loop.time()
-    refused = await client.get("/api/v1/books")
-    assert loop.time() - started < 0.05
-    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
-    assert int(refused.headers["Retry-After"]) >= 1
+    with capture_logs() as lines:
+        refused = await client.get("/api/v1/books")
+        assert loop.time() - started < 0.05
+        again = await client.get("/api/v1/books", headers={"X-Request-ID": "the-second-one"})
+        without_body = await client.head("/api/v1/books")
+    for answer in (refused, again):
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert again.headers["X-Request-ID"] == "the-second-one"
+    assert (without_body.status_code, without_body.content) == (503, b"")
+    # A line for each would cost more than turning away does.
+    assert not [line for line in lines if line["log_level"] != "info"]
     for path in ("/api/v1/auth/login", "/api/v1/loans", "/api/v1/desk/hold-shelf", "/api/v1/uploads"):
         assert (await client.post(path)).status_code == 200, path
     assert (await client.get("/health")).status_code == 200
@@ -134,18 +154,19 @@ async def test_a_full_lane_says_so_at_once_and_leaves_the_other_lanes_free(
 async def test_what_takes_too_long_is_given_up(
     client: httpx2.AsyncClient, inside: Inside, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shell.lanes._general, "deadline_seconds", 0.05)
+    monkeypatch.setattr(shell.lanes.general.member, "deadline_seconds", 0.05)
     late = await client.get("/api/v1/books/wait")
     assert (late.status_code, late.json()["code"]) == (503, "deadline_exceeded")
     assert inside.was_cancelled
-    assert shell.lanes._general.busy == 0
+    assert shell.lanes.general.member.busy == 0
 
 
 @pytest.mark.parametrize(("deadline", "idle"), [(0.05, 15.0), (None, 0.05)])
 async def test_a_body_that_does_not_come_is_not_waited_for(
     client: httpx2.AsyncClient, shell: Shell, monkeypatch: pytest.MonkeyPatch, deadline: float | None, idle: float
 ) -> None:
-    monkeypatch.setattr(shell.lanes, "_general", Lane(8, deadline_seconds=deadline, idle_seconds=idle))
+    lane = Lane("test", 8, deadline_seconds=deadline, idle_seconds=idle)
+    monkeypatch.setattr(shell.lanes, "general", Fork(lane, lane))
 
     async def trickle() -> AsyncIterator[bytes]:
         await asyncio.sleep(5)

@@ -20,7 +20,8 @@ class Service:
     command: list[str]
     environment: dict[str, str]
     files: list[tuple[Path, str]]
-    volumes: list[tuple[str, str]]
+    volumes: list[tuple[str, str, bool]]
+    """Name, where, and whether it can be read only."""
     secrets: list[str]
     tmpfs: list[str]
     ports: list[tuple[int, int]]
@@ -44,7 +45,7 @@ class Service:
             command=given.get("command", []),
             environment={key: str(value) for key, value in given.get("environment", {}).items()},
             files=[(_file(source, folder), target) for source, target, *_ in mounts if source[0] in "./"],
-            volumes=[(source, target) for source, target, *_ in mounts if source[0] not in "./"],
+            volumes=[(source, target, "ro" in mode) for source, target, *mode in mounts if source[0] not in "./"],
             secrets=list(given.get("secrets", [])),
             tmpfs=[entry.partition(":")[0] for entry in given.get("tmpfs", [])],
             ports=[_port(entry) for entry in given.get("ports", [])],
@@ -75,12 +76,29 @@ def merged(*overrides: str) -> dict[str, Any]:
     """docker-compose.yml with the files over it. Source: the Compose specification, Merge."""
     whole: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     for name in overrides:
-        whole = _merge(whole, yaml.safe_load((ROOT / name).read_text()))
+        whole = _merge(whole, yaml.load((ROOT / name).read_text(), Tagged))
     return whole
+
+
+class Instead(dict[Any, Any]):
+    """What an override says with `!override`: it stands in the place of what was there, and isn't merged."""
+
+
+class Tagged(yaml.SafeLoader):
+    """Reads `!override`."""
+
+
+def _instead(loader: Tagged, node: yaml.MappingNode) -> Instead:
+    return Instead(loader.construct_mapping(node, deep=True))
+
+
+Tagged.add_constructor("!override", _instead)
 
 
 def _merge(base: Any, over: Any, key: str = "") -> Any:
     """Mappings by key; commands are replaced, mounts by where they go; other lists grow; the rest is replaced."""
+    if isinstance(over, Instead):
+        return dict(over)
     if isinstance(base, dict) and isinstance(over, dict):
         return base | {name: _merge(base.get(name), value, name) for name, value in over.items()}
     if isinstance(base, list) and isinstance(over, list) and key not in {"command", "entrypoint", "test"}:

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 
 from tests import evidence
+from tests.integration.database.many_loans import FILL
 from tests.integration.stack import image, releases
 from tests.integration.stack.client import Client, steady
 from tests.integration.stack.compose import ROOT
@@ -32,12 +33,6 @@ VERSIONS = {
     "library:wide": "0.6.0",
 }  # fmt: skip
 OLD_LOANS = 10_000_000 if IS_FULL else 200_000
-# As many loans as a library has after years: returned, and nobody's any more.
-FILL = """
-INSERT INTO loans (id, copy_id, book_id, branch_id, status, checked_out_at, due_at, returned_at, renewals, terms)
-SELECT gen_random_uuid(), copy_id, book_id, branch_id, status, checked_out_at, due_at, returned_at, renewals, terms
-FROM generate_series(1, {count}), (SELECT * FROM loans WHERE status = 'returned' LIMIT 1) AS one
-"""
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """Restarts and faults under load: readers and signed-in writers notice nothing."""
 
+import os
 import re
 import signal
-import socket
-import ssl
 import subprocess
 import time
 from collections import Counter
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx2
@@ -15,12 +16,20 @@ import pytest
 from tests import evidence
 from tests.integration.stack.client import Client, steady
 from tests.integration.stack.conftest import IS_FULL
+from tests.integration.stack.crowd import CONNECTIONS, crowd
 from tests.integration.stack.desk import Desk, working
 from tests.integration.stack.running import GATEWAY, HOST, SECOND_CLIENT, Stack
+from tests.integration.stack.sandbox import cut_off
 
-ROUNDS = 100 if IS_FULL else 3
-SLOW_CONNECTIONS = 6_000 if IS_FULL else 500
+ROUNDS = int(os.environ.get("ROUNDS", "100" if IS_FULL else "3"))
+ROUND_SECONDS = 90  # on a busy machine; it takes a third of it
+# How long Redis is killed or stands still, under load. Source: R7.
+FAULT_SECONDS = int(os.environ.get("FAULT_SECONDS", "600" if IS_FULL else "4"))
+# Prometheus asks, waits a minute, and Alertmanager gathers for ten seconds.
+ALERT_SECONDS = 150
 LOAD_SECONDS = 4
+CROWD = 40
+SEARCH = "/api/v1/books?q=x"
 READ = ("/api/v1/books", "/health", "/docs")
 
 
@@ -29,11 +38,12 @@ def failures(answers: Counter[int | str]) -> int:
     return sum(count for answer, count in answers.items() if answer not in {200, 429, "asked again"})
 
 
+@pytest.mark.timeout(120 + ROUND_SECONDS * ROUNDS)
 def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     names = ["api-1", "api-2"]
     with Client(stack, SECOND_CLIENT) as client:
         desk = Desk(stack, client, "rolling")
-        with steady(stack, GATEWAY, *READ) as answers, working(desk) as ledger:
+        with crowd(stack, *READ) as told, steady(stack, GATEWAY, *READ) as answers, working(desk) as ledger:
             for _ in range(ROUNDS):
                 for name in names:
                     stack.members(*(other for other in names if other != name))
@@ -44,14 +54,20 @@ def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     lost = len({*ledger.loans} - {loan["id"] for loan in loans})
     lost += len({*ledger.bookings} - {booking["id"] for booking in bookings})
     doubled = len(loans) - len(ledger.loans) + len(bookings) - len(ledger.bookings)
+    failed = failures(answers) + told.failed + told.unreached
     evidence.keep(
-        "R3", "rolling", rounds=ROUNDS, answered=answers.total(), failed=failures(answers),
-        asked_again=answers["asked again"], written=2 * len(ledger.loans) + ledger.returns,
+        "R3", "rolling", size=f"{ROUNDS} rounds of {len(names)}", answered=answers.total() + told.answered,
+        failed=failed, told_to_wait=told.limited, turned_away=told.turned_away,
+        asked_again=answers["asked again"], let_go=told.let_go, written=2 * len(ledger.loans) + ledger.returns,
         sent_again=ledger.sent_again, lost_writes=lost, doubled_writes=doubled,
     )  # fmt: skip
     log = stack.running["nginx"].log.read_text().splitlines()
-    assert failures(answers) == 0, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:]
-    assert answers[200] > 100
+    assert failed == 0, (told, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:])
+    # Without a processor to work with it says so; that is no restart's doing.
+    assert told.turned_away < told.answered / 100
+    assert min(told.answered, answers[200]) > 30 * ROUNDS
+    # A reload closes what is kept open, once.
+    assert told.let_go <= CONNECTIONS * 2 * len(names) * ROUNDS
     assert (lost, doubled) == (0, 0)
     assert len(ledger.loans) > 20
     assert not [said for said in ledger.refused if " 5" in said], ledger.refused
@@ -65,38 +81,59 @@ UNWRITABLE = {
 }
 
 
-@pytest.mark.parametrize("fault", ["replica", "redis hung", "redis flushed", "redis killed", *UNWRITABLE])
+@pytest.mark.timeout(120 + 2 * FAULT_SECONDS)
+@pytest.mark.parametrize("fault", ["replica gone", "replica cut off", "redis hung", "redis flushed", "redis killed"])
 def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
-    name = fault.split(maxsplit=1)[0]
+    name = fault.partition(" ")[0]
     sandbox = stack.running[name]
     assert sandbox.process is not None
     with steady(stack, SECOND_CLIENT, *READ) as answers:
         if fault == "redis hung":
             sandbox.process.send_signal(signal.SIGSTOP)
-            time.sleep(4)
+            time.sleep(FAULT_SECONDS)
             sandbox.process.send_signal(signal.SIGCONT)
-        elif fault in UNWRITABLE:
-            options, refusal = UNWRITABLE[fault]
-            stack.end(name)
-            stack.start(name, command=[*sandbox.service.command, *options]).wait_until_healthy()
-            write = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set x 1"
-            assert refusal in stack.running[name].run("/bin/sh", "-c", write).stdout
-            # Each of two processes counts by itself then: ten tries at one account, and no more.
-            tries = Counter(_wrong_password(stack, f"{refusal}@library.test") for _ in range(24))
-            assert tries[401] <= 20
-            assert tries.keys() == {401, 429}
-            time.sleep(2)
-            stack.end(name)
-            stack.start(name).wait_until_healthy()
+        elif fault == "replica cut off":  # what is sent to it gets lost, and nobody says so
+            with cut_off(sandbox):
+                time.sleep(FAULT_SECONDS)
         else:
-            stack.end(name, signal.SIGKILL if "killed" in fault else signal.SIGINT)
-            time.sleep(0 if "flushed" in fault else 4)
+            stack.end(name, signal.SIGINT if name == "replica" else signal.SIGKILL)
+            time.sleep(0 if "flushed" in fault else FAULT_SECONDS)
             stack.start(name).wait_until_healthy()
         time.sleep(1)
-    evidence.keep(
-        "R7", fault, answered=answers.total(), failed=failures(answers), answers={str(k): v for k, v in answers.items()}
-    )
+    _tell(fault, answers)
     assert failures(answers) == 0
+    if FAULT_SECONDS > ALERT_SECONDS and fault == "redis killed":
+        assert stack.pager is not None
+        assert "RedisDown" in stack.pager.fired
+
+
+@pytest.mark.timeout(120 + 2 * FAULT_SECONDS)
+@pytest.mark.parametrize("fault", UNWRITABLE)
+def test_a_redis_that_takes_nothing_costs_no_answer_and_opens_no_door(stack: Stack, fault: str) -> None:
+    options, refusal = UNWRITABLE[fault]
+    with steady(stack, SECOND_CLIENT, *READ) as answers:
+        command = stack.running["redis"].service.command
+        stack.end("redis")
+        stack.start("redis", command=[*command, *options]).wait_until_healthy()
+        write = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set x 1"
+        assert refusal in stack.running["redis"].run("/bin/sh", "-c", write).stdout
+        # Each of two processes counts by itself then: ten tries at one account, and no more.
+        tries = Counter(_wrong_password(stack, f"{refusal}@library.test") for _ in range(24))
+        assert tries[401] <= 20
+        assert tries.keys() == {401, 429}
+        time.sleep(FAULT_SECONDS / 2)
+        stack.end("redis")
+        stack.start("redis").wait_until_healthy()
+        time.sleep(1)
+    _tell(fault, answers)
+    assert failures(answers) == 0
+
+
+def _tell(fault: str, answers: Counter[int | str]) -> None:
+    evidence.keep(
+        "R7", fault, size=f"{FAULT_SECONDS} s", answered=answers.total(), failed=failures(answers),
+        answers={str(k): v for k, v in answers.items()},
+    )  # fmt: skip
 
 
 def _wrong_password(stack: Stack, account: str) -> int:
@@ -105,73 +142,50 @@ def _wrong_password(stack: Stack, account: str) -> int:
     return httpx2.post(url, json={"email": account, "password": "wrong"}, headers={"Host": HOST}).status_code
 
 
-def test_slow_clients_harm_nobody(stack: Stack, outside: Client) -> None:
-    proxy = (stack.running["nginx"].address, 8443)
-    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
-    slow: list[socket.socket] = []
-    for number in range(SLOW_CONNECTIONS):
-        plain = socket.create_connection(proxy, source_address=(f"10.203.1.{1 + number % 2}", 0))
-        slow.append(plain)
-        if number % 10 == 0:  # the others stop in the middle of the handshake
-            secure = trust.wrap_socket(plain, server_hostname=HOST)
-            half = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: library.test\r\nContent-Length: 9\r\n"
-            secure.sendall(half + (b"\r\n{" if number % 20 else b""))
-            slow[-1] = secure
-    statuses = Counter(outside.get("/health").status_code for _ in range(20))
-    time.sleep(12)
-    for each in slow:
-        each.settimeout(0.2)
-    left = sum(_is_open(each) for each in slow)
-    for each in slow:
-        each.close()
-    evidence.keep(
-        "R8", "slow", connections=SLOW_CONNECTIONS, still_open=left, others={str(k): v for k, v in statuses.items()}
-    )
-    assert statuses == {200: 20}
-    assert left == 0
-
-
-def _is_open(connection: socket.socket) -> bool:
-    try:
-        while connection.recv(4_096):
-            pass
-    except TimeoutError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def test_too_much_is_shed_with_a_word(stack: Stack, tmp_path: Path) -> None:
-    narrow = {"MAX_CONCURRENCY": "8", "WEB_CONCURRENCY": "1", "RATE_LIMIT_ENABLED": "false", "CACHE_ENABLED": "false"}
+    narrow = {"WEB_CONCURRENCY": "1", "RATE_LIMIT_ENABLED": "false", "CACHE_ENABLED": "false"}
     api = stack.start("api", "narrow", environment=narrow)
     try:
         api.wait_until_healthy()
-        url = f"http://{api.address}:8000/api/v1/books?q=x"
-        capacity = _answered_well(_wrk(url, connections=8))
-        pace = tmp_path / "pace.lua"  # five times what it can answer: each of 40 clients asks so often
-        pace.write_text(f"function delay() return {40 * LOAD_SECONDS * 1_000 // (5 * capacity)} end\n")
-        load = _wrk(url, "-s", str(pace), connections=40)
-        ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %header{retry-after}", "-H", f"Host: {HOST}", url]
-        seen: Counter[int] = Counter()
-        waits: set[str | None] = set()
-        for _ in range(30):
-            done = subprocess.run(ask, capture_output=True, text=True, check=True)
-            status, _, wait = done.stdout.partition(" ")
-            seen[int(status)] += 1
-            waits.add(wait if status == "503" else None)
-        good = _answered_well(load)
-        evidence.keep(
-            "R8", "overload", seen={str(k): v for k, v in seen.items()}, capacity_per_second=capacity // LOAD_SECONDS,
-            asked_of_capacity=5, answered_well_of_capacity=round(good / capacity, 2),
-        )  # fmt: skip
-        assert good > 0
-        assert 503 in seen
-        assert set(seen) <= {200, 503}
-        assert "" not in waits
+        url = f"http://{api.address}:8000{SEARCH}"
+        before = api.cpu_seconds()
+        capacity, capacity_cpu = _answered_well(_wrk(url, connections=8)), api.cpu_seconds() - before
+        pace = tmp_path / "pace.lua"  # so that they all ask for five times what it can answer
+        pace.write_text(f"function delay() return {CROWD * LOAD_SECONDS * 1_000 // (5 * capacity)} end\n")
+        before = api.cpu_seconds()
+        load = _wrk(url, "-s", str(pace), connections=CROWD)
+        refused = _refusals(api.address)
+        good, good_cpu = _answered_well(load), api.cpu_seconds() - before
     finally:
         stack.end("narrow", signal.SIGKILL)
+    for_the_same_work = (good / good_cpu) / (capacity / capacity_cpu)
+    waits = sorted(seconds for _, _, seconds in refused)
+    median, p95 = waits[len(waits) // 2], waits[len(waits) * 95 // 100]
+    evidence.keep(
+        "R8", "overload", capacity_per_second=capacity // LOAD_SECONDS, asked_of_capacity=5, refused_seen=len(refused),
+        value=round(good / capacity, 2), limit=0.8, answered_for_the_same_work=round(for_the_same_work, 2),
+        refused_after_median_ms=round(1_000 * median, 1), refused_after_p95_ms=round(1_000 * p95, 1), limit_ms=50,
+    )  # fmt: skip
+    assert {(status, bool(wait)) for status, wait, _ in refused} == {(503, True)}
+    assert median < 0.05
+    # By the service's own time, since what a second brings depends on what else runs on the machine just then.
+    assert for_the_same_work > 0.6
+
+
+def _refusals(address: str) -> list[tuple[int, str | None, float]]:
+    """What one more is told while the load lasts, but for what is answered well: status, Retry-After, seconds."""
+    found = []
+    with closing(HTTPConnection(address, 8000, timeout=10)) as connection:
+        ends = time.monotonic() + LOAD_SECONDS - 0.5
+        while time.monotonic() < ends:
+            began = time.monotonic()
+            connection.request("GET", SEARCH, headers={"Host": HOST})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                found.append((answer.status, answer.headers["Retry-After"], time.monotonic() - began))
+            time.sleep(0.02)
+    return found
 
 
 def _wrk(url: str, *options: str, connections: int) -> subprocess.Popen[str]:

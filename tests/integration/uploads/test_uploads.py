@@ -74,6 +74,21 @@ async def test_what_leaves_is_an_attachment_that_no_browser_runs(reader: Person)
     assert got.headers["cache-control"] == "no-store"
 
 
+async def test_a_proxy_that_sends_files_is_told_which_one(reader: Person, storage: Storage, place: str) -> None:
+    told = (await send(reader, samples.PDF)).json()
+    url = f"{API}/uploads/{told['id']}/content"
+    got = await reader.client.get(url, headers={"X-Sendfile-Type": "X-Accel-Redirect"})
+    whole = await reader.client.get(url, headers={"X-Sendfile-Type": "X-Sendfile"})
+    assert (whole.content, "x-accel-redirect" in whole.headers) == (samples.PDF, False)
+    if place == "bucket":
+        assert (got.content, "x-accel-redirect" in got.headers) == (samples.PDF, False)
+        return
+    assert (got.status_code, got.content) == (200, b"")
+    assert await storage.read(got.headers["x-accel-redirect"].removeprefix("/_files/")) == samples.PDF
+    for name in ("content-type", "content-disposition", "content-security-policy", "cache-control"):
+        assert got.headers[name] == whole.headers[name]
+
+
 async def test_the_same_file_again_is_the_same_upload(reader: Person, storage: Storage) -> None:
     first = await send(reader, samples.PDF)
     again = await send(reader, samples.PDF)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.core.proxies import TrustedProxies, network_of
+from app.core.proxies import SENDS_FILES, TrustedProxies, network_of
 
 
 def _client(
@@ -48,6 +48,17 @@ def test_only_a_trusted_proxy_says_that_it_was_tls() -> None:
     assert _client("10.1.2.3", scheme="http, https")[1] == "https"
     assert _client("10.1.2.3", scheme="gopher")[1] == "http"
     assert _client("203.0.113.9", scheme="https")[1] == "http"
+
+
+def test_only_a_trusted_proxy_says_that_it_sends_files() -> None:
+    def sends(peer: str, said: bytes) -> bool:
+        scope: dict[str, Any] = {"client": (peer, 4_000), "headers": [(b"x-sendfile-type", said)], "scheme": "http"}
+        TrustedProxies(("10.0.0.0/8",)).apply(scope)
+        return SENDS_FILES in scope
+
+    assert sends("10.1.2.3", b"X-Accel-Redirect")
+    assert not sends("10.1.2.3", b"X-Sendfile")
+    assert not sends("203.0.113.9", b"X-Accel-Redirect")
 
 
 def test_a_star_trusts_the_nearest_entry_only() -> None:

@@ -97,7 +97,7 @@ async def take_payment(
         actor=who.pseudonym,
         note=data.note,
     )
-    _record(session, "charge_paid", user, data, who=who, now=now, currency=settings.currency)
+    await _record(session, "charge_paid", user, data, who=who, now=now, currency=settings.currency)
     return await _settled(session, paid, user, settings.currency)
 
 
@@ -121,7 +121,7 @@ async def waive_charges(
         note=data.note,
     )
     await _check_branches(session, who, waived)
-    _record(session, "charge_waived", user, data, who=who, now=now, currency=settings.currency)
+    await _record(session, "charge_waived", user, data, who=who, now=now, currency=settings.currency)
     return await _settled(session, waived, user, settings.currency)
 
 
@@ -144,7 +144,7 @@ async def pay_refund(
         actor=who.pseudonym,
         note=data.note,
     )
-    _record(session, "charge_refunded", user, data, who=who, now=now, currency=settings.currency)
+    await _record(session, "charge_refunded", user, data, who=who, now=now, currency=settings.currency)
     return await _settled(session, refunded, user, settings.currency)
 
 
@@ -176,10 +176,10 @@ async def _check_branches(session: AsyncSession, who: Identity, waived: Sequence
         await auth.check_branch(session, identity=who, branch_id=branch_id)
 
 
-def _record(
+async def _record(
     session: AsyncSession, kind: str, user: User, data: Settlement, *, who: Identity, now: datetime, currency: str
 ) -> None:
-    audit.record(
+    await audit.record(
         session,
         Change(kind),
         actor=actor_of(who),

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response, status
 
-from app.api.circulation import BranchRequired, Circulation, desk_branch, read_bookings, read_loans
+from app.api.circulation import BranchRequired, Circulation, desk_branch, read_bookings, read_loan, read_loans
 from app.api.deps import CurrentSettings, DeskStaff, Now, Reading, SignedIn, Writing
 from app.api.errors import problems
 from app.api.idempotency import IdempotentRoute
@@ -56,7 +56,7 @@ async def create_loan(
         context=context,
     )
     response.headers["Location"] = f"loans/{lent.loan.id}"
-    return (await read_loans(session, [lent.loan], now=context.now, scan_id=lent.scan_id))[0]
+    return read_loan(lent.loan, title=lent.title, barcode=lent.copy.barcode, now=context.now, scan_id=lent.scan_id)
 
 
 @router.post(
@@ -76,14 +76,18 @@ async def create_return(
     booking = returned.booking
     reader_id = booking.reader_id if booking else None
     reader = await user_queries.find(session, reader_id) if reader_id else None
-    ended = [returned.loan] if returned.loan else []
+    read = None
+    if returned.loan and returned.title:
+        read = read_loan(returned.loan, title=returned.title, barcode=data.copy_barcode, now=context.now)
+    elif returned.loan:
+        [read] = await read_loans(session, [returned.loan], now=context.now)
     return ReturnRead(
         action=returned.action,
         item=copies.read(returned.copy, currency=settings.currency),
         booking=(await read_bookings(session, [booking]))[0] if booking else None,
         for_card=reader.card_number if reader else None,
         to_branch=returned.to_branch,
-        loan=next(iter(await read_loans(session, ended, now=context.now)), None),
+        loan=read,
         charged=Money(amount_minor=returned.charged_minor, currency=settings.currency),
         scan_id=returned.scan_id,
     )

@@ -32,6 +32,7 @@ from app.auth.service import Identity
 from app.books import service as books
 from app.core.errors import Forbidden, TooLarge, Unauthorized
 from app.core.pagination import DEFAULT_LIMIT, MAX_LIMIT, InvalidCursor, StaleCursor
+from app.core.proxies import SENDS_FILES
 from app.core.storage import FileMissing, Storage, StorageUnavailable
 from app.uploads import content, queries
 from app.uploads import service as uploads
@@ -42,6 +43,8 @@ from app.users import queries as user_queries
 router = APIRouter(tags=["uploads"])
 
 SANDBOX: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
+# Where nginx/snippets/locations.conf has the folder; nobody outside reaches it.
+PROXYS_FOLDER: Final = "/_files/"
 _OWN: Final = (Unauthorized, ScopeTooNarrow)
 _FILE: Final = {"schema": {"type": "string", "format": "binary"}}
 _FILES: Final[dict[int | str, dict[str, Any]]] = {
@@ -124,11 +127,17 @@ async def get_upload(upload_id: UUID, session: Writing, who: SignedIn, now: Now)
     responses={**problems(*_OWN, uploads.UploadNotFound, FileMissing, StorageUnavailable), **_FILES},
 )
 async def download_upload(
-    upload_id: UUID, session: Writing, storage: CurrentStorage, who: SignedIn, now: Now, size: Size = "large"
+    request: Request,
+    upload_id: UUID,
+    session: Writing,
+    storage: CurrentStorage,
+    who: SignedIn,
+    now: Now,
+    size: Size = "large",
 ) -> Response:
     """The file itself, to be saved; of an image, in one of its sizes."""
     row = await _seen(session, upload_id, who, now)
-    return await _answer(storage, row, size, {"Cache-Control": "no-store"})
+    return await _answer(request, storage, row, size, {"Cache-Control": "no-store"})
 
 
 @router.delete(
@@ -168,7 +177,7 @@ async def get_cover(
     headers = {"ETag": f'"{row.digest[:32]}-{size}"', "Cache-Control": CATALOGUE, "Vary": "Authorization"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    return await _answer(storage, row, size, headers)
+    return await _answer(request, storage, row, size, headers)
 
 
 async def _seen(session: AsyncSession, upload_id: UUID, who: Identity, now: Now) -> Upload:
@@ -190,15 +199,15 @@ def _visible(who: Identity) -> ColumnElement[bool]:
     )
 
 
-async def _answer(storage: Storage, row: Upload, size: Size, headers: Mapping[str, str]) -> Response:
+async def _answer(request: Request, storage: Storage, row: Upload, size: Size, headers: Mapping[str, str]) -> Response:
+    """The file, or, where the proxy sends files, which one: the bytes don't go through here then."""
     name, media_type = uploads.variant_of(row, size)
     saved_as = quote(uploads.download_name(row, media_type), safe="")
-    return Response(
-        await storage.read(name),
-        media_type=media_type,
-        headers={
-            **headers,
-            "Content-Disposition": f"attachment; filename*=UTF-8''{saved_as}",
-            "Content-Security-Policy": SANDBOX,
-        },
-    )
+    told = {
+        **headers,
+        "Content-Disposition": f"attachment; filename*=UTF-8''{saved_as}",
+        "Content-Security-Policy": SANDBOX,
+    }
+    if storage.is_folder and SENDS_FILES in request.scope:
+        return Response(media_type=media_type, headers=told | {"X-Accel-Redirect": PROXYS_FOLDER + quote(name)})
+    return Response(await storage.read(name), media_type=media_type, headers=told)
