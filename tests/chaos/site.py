@@ -144,7 +144,7 @@ class Site:
         return {name: self.parts[name].process.pid for name in USUAL if self.parts[name].process.poll() is None}
 
     async def keep_pgbouncer(self) -> None:
-        """Start it again whenever it has ended, as its container is. Debian 12's 1.18 also ends by itself now and then."""
+        """Start it again whenever it has ended, as its container is; Debian 12's also ends by itself now and then."""
         while True:
             await asyncio.sleep(NOTICED_SECONDS)
             if self.parts["pgbouncer"].process.poll() is not None:
