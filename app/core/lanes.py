@@ -17,7 +17,7 @@ from app.core.exchange import MAX_BODY_BYTES
 DEADLINE_SECONDS: Final = 8.0
 IDLE_SECONDS: Final = 15.0
 # Who waits longer has gone, or asks again; what stands in line is bounded, and served in its order.
-WAIT_SECONDS: Final = 1.0
+WAIT_SECONDS: Final = 3.0
 IN_LINE: Final = 4  # for each that is worked on
 # Of each process. Two at once made readers wait twice as long (p95 366 ms, 210 with one) and found hardly more.
 SEARCHES_AT_ONCE: Final = 1
@@ -27,6 +27,7 @@ STRANGERS_SHARE: Final = 16  # one in so many of MAX_CONCURRENCY
 # who waited 8 s (measured). Whoever comes by himself is refused at once.
 REFUSALS_A_SECOND: Final = 100
 MAX_HELD_UP: Final = 1_000
+HELD_UP_SECONDS: Final = 1.0
 MAX_IMPORTS_AT_ONCE: Final = 8
 # An upload is held in memory whole: so many at once, of MAX_UPLOAD_SIZE each.
 MAX_UPLOADS_AT_ONCE: Final = 16
@@ -49,7 +50,7 @@ class Overloaded(Unavailable):
 class Lane:
     """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body.
 
-    `in_line` may wait for a place, a second at most; `refusals` is how many are turned away in a second, none held up
+    `in_line` may wait for a place, three seconds at most; `refusals` is how many are turned away in a second, none held up
     if None. Only a lane that takes files lets a multipart body in; what would read it elsewhere keeps files of it open.
     """
 
@@ -105,7 +106,7 @@ class Lane:
         metrics.turned_away(self.name).inc()
         if self.refusals and self._held_up < MAX_HELD_UP:
             now = asyncio.get_running_loop().time()
-            at = max(now, min(self._next_refusal_at, now + WAIT_SECONDS))
+            at = max(now, min(self._next_refusal_at, now + HELD_UP_SECONDS))
             self._next_refusal_at = at + 1 / self.refusals
             if at > now:
                 self._held_up += 1
