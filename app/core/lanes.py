@@ -51,7 +51,8 @@ class Lane:
     """`deadline_seconds` is for the whole answer, `idle_seconds` for the next piece of a body.
 
     `in_line` may wait for a place, three seconds at most; `refusals` is how many are turned away in a second, none held
-    up if None. Only a lane that takes files lets a multipart body in; what would read it elsewhere keeps files of it open.
+    up if None. Only a lane that takes files lets a multipart body in; what would read it elsewhere keeps files of it
+    open.
     """
 
     name: str
