@@ -25,7 +25,7 @@ test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes opt
 coverage: setup-tests assets ## Run every test and count the lines of app/ that they reach; ARGS="tests/unit --cov-fail-under=0"
 	@mkdir -p build
 	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment \
-		--cov --cov-report=term --cov-report=xml:build/coverage.xml --cov-fail-under=80 $(ARGS)
+		--cov --cov-report=term --cov-report=xml:build/coverage.xml --cov-fail-under=60 $(ARGS)
 
 .PHONY: restore-test
 restore-test: setup-tests assets ## Back up and restore by the shipped files, at the sizes of a release, and compare
