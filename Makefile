@@ -21,6 +21,16 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
 	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
 
+.PHONY: coverage
+coverage: setup-tests assets ## Run every test and count the lines of app/ that they reach; ARGS="tests/unit --cov-fail-under=0"
+	@mkdir -p build
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment \
+		--cov --cov-report=term --cov-report=xml:build/coverage.xml --cov-fail-under=80 $(ARGS)
+
+.PHONY: restore-test
+restore-test: setup-tests assets ## Back up and restore by the shipped files, at the sizes of a release, and compare
+	@FULL=1 $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/backups $(ARGS)
+
 .PHONY: stack-test
 stack-test: setup-stack ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
@@ -148,6 +158,10 @@ lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1
 sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --of JSON -o build/sbom.json
+
+.PHONY: scan
+scan: setup-dev ## Ask whether a release in requirements*.txt has a known hole; fails where nobody can say
+	@$(BIN)/python scripts/scan.py
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays

@@ -12,22 +12,23 @@ from typing import Final
 from tests.integration.stack.running import BRIDGE, GATEWAY, HOST, NETWORK, Stack, run
 
 CONNECTIONS: Final = 40
-PAUSE_MS: Final = 80
+PAUSE_MS: Final = 100
 ADDRESSES: Final = [f"{NETWORK}.{number}" for number in range(200, 230)]
 SCRIPT: Final = """
 local threads, number = {}, 0
 local paths = {%s}
 function setup(thread) table.insert(threads, thread) end
-function init() answered, limited, failed = 0, 0, 0 end
+function init() answered, limited, turned_away, failed = 0, 0, 0, 0 end
 function delay() return %d end
 function request() number = number + 1; return wrk.format("GET", paths[number %% #paths + 1]) end
-function response(status)
+function response(status, _, body)
   if status == 200 then answered = answered + 1
   elseif status == 429 then limited = limited + 1
+  elseif status == 503 and body:find("overloaded") then turned_away = turned_away + 1
   else failed = failed + 1 end
 end
 function done(summary)
-  local sums = {answered = 0, limited = 0, failed = 0}
+  local sums = {answered = 0, limited = 0, turned_away = 0, failed = 0}
   for _, thread in ipairs(threads) do for name in pairs(sums) do sums[name] = sums[name] + thread:get(name) end end
   local errors = summary.errors
   for name, sum in pairs(sums) do print(name .. "=" .. sum) end
@@ -39,7 +40,7 @@ end
 
 @dataclass
 class Told:
-    """How often the crowd was answered well, told to wait (429), failed or kept waiting for 15 s.
+    """How often the crowd was answered well, told to wait (429), turned away by a full lane (503), failed, not reached.
 
     `let_go` are kept connections that the proxy closed while nobody asked anything over them, or before it answered: at
     a reload its old workers close theirs, and whoever asked just then asks again.
@@ -47,6 +48,7 @@ class Told:
 
     answered: int = 0
     limited: int = 0
+    turned_away: int = 0
     failed: int = 0
     unreached: int = 0
     let_go: int = 0

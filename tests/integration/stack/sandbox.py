@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Sandbox:
     address: str
     folder: Path
     image_root: Path | None
+    is_alone: bool = False
+    """Whether it has process ids of its own, as a container does: when the first process ends, all do."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -57,28 +59,41 @@ class Sandbox:
         script = "\n".join(self._script(volumes, secrets, nameserver))
         with self.log.open("ab") as log:
             self.log.chmod(0o666)
-            command = ["ip", "netns", "exec", self.space, "/bin/bash", "-euc", script]
+            apart = ["unshare", "--pid", "--fork", "--kill-child"] if self.is_alone else []
+            command = ["ip", "netns", "exec", self.space, *apart, "/bin/bash", "-euc", script]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def stop(self, sign: int, seconds: float = 60) -> int:
         assert self.process is not None
-        self.process.send_signal(sign)
+        if self.is_alone:
+            with suppress(IndexError, OSError):  # it has ended by itself
+                os.kill(self.pid, sign)
+        else:
+            self.process.send_signal(sign)
         return self.process.wait(seconds)
 
+    @property
+    def pid(self) -> int:
+        """The first process of the service."""
+        assert self.process is not None
+        return _children(self.process.pid)[0] if self.is_alone else self.process.pid
+
     def is_healthy(self) -> bool:
-        """What Compose's health check says."""
-        return self.service.health is None or self.run(*self.service.health).returncode == 0
+        """What Compose's health check says; one that takes too long says no."""
+        try:
+            return self.service.health is None or self.run(*self.service.health).returncode == 0
+        except subprocess.TimeoutExpired:
+            return False
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command beside the service: the same namespaces, root, user, folder and environment."""
-        assert self.process is not None
         uid, gid = self.user
-        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r", "-w", "-S", str(uid), "-G", str(gid)]
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-r", "-w", "-S", str(uid), "-G", str(gid)]
         inside = [*enter, "/usr/bin/env", "-i", *self._environment(), *command]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             for stream in (out, err):
                 os.fchown(stream.fileno(), uid, gid)  # as an engine does, else nobody could open /dev/stdout
-            done = subprocess.run(inside, stdout=out, stderr=err, check=False, timeout=20, cwd="/")
+            done = subprocess.run(inside, stdout=out, stderr=err, check=False, timeout=60, cwd="/")
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(inside, done.returncode, out.read(), err.read())
@@ -92,6 +107,11 @@ class Sandbox:
         """The service's processes, the first one first."""
         assert self.process is not None
         return [self.process.pid, *_children(self.process.pid)]
+
+    def cpu_seconds(self) -> float:
+        """What the service's processes have worked so far."""
+        spent = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13] for pid in self.pids()]
+        return sum(int(ticks) for each in spent for ticks in each) / os.sysconf("SC_CLK_TCK")
 
     def wait_until_healthy(self, seconds: float = 150) -> None:
         deadline = time.monotonic() + seconds
@@ -122,8 +142,8 @@ class Sandbox:
         yield "mount --make-rprivate /"
         layers = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
         yield f"mount -t overlay overlay -o {layers} {root}"
-        for name in ("proc", "dev"):
-            yield f"mount --rbind /{name} {root}/{name}"
+        yield f"mount --rbind /dev {root}/dev"
+        yield f"mount -t proc proc {root}/proc" if self.is_alone else f"mount --rbind /proc {root}/proc"
         yield f"mount -t tmpfs -o mode=755 tmpfs {root}/run"
         yield f"mkdir {root}/run/secrets"
         yield f"rm -f {root}/etc/resolv.conf; echo nameserver {nameserver} >{root}/etc/resolv.conf"
@@ -160,14 +180,14 @@ def cut_off(sandbox: Sandbox) -> Iterator[None]:
     """While the block runs, whatever is sent to the service or by it gets lost."""
     inside = ["ip", "netns", "exec", sandbox.space, "nft"]
     chains = "".join(
-        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }} "
+        f"chain {hook} {{ type filter hook {hook} priority 0; {side} != lo drop; }}; "
         for hook, side in (("input", "iif"), ("output", "oif"))
     )
-    subprocess.run([*inside, f"table inet cut {{ {chains} }}"], check=True, capture_output=True)
+    subprocess.run([*inside, f"table ip cut {{ {chains} }}"], check=True, capture_output=True)
     try:
         yield
     finally:
-        subprocess.run([*inside, "delete table inet cut"], check=True, capture_output=True)
+        subprocess.run([*inside, "delete table ip cut"], check=True, capture_output=True)
 
 
 def _children(pid: int) -> list[int]:

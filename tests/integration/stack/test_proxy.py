@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -99,10 +100,11 @@ def test_nobody_chooses_his_own_address(stack: Stack, outside: Client) -> None:
 
 def test_a_page_comes_from_the_cache_and_compressed(stack: Stack, outside: Client) -> None:
     log = stack.running["nginx"].log
-    answers = [outside.get("/docs", headers={"User-Agent": "cache-test", "Accept-Encoding": "gzip"}) for _ in range(5)]
-    assert {answer.status_code for answer in answers} == {200}
+    asked = {"Accept": "text/html", "User-Agent": "cache-test", "Accept-Encoding": "gzip"}
+    answers = [outside.get("/", headers=asked) for _ in range(5)]
+    assert {(answer.status_code, answer.headers["content-encoding"]) for answer in answers} == {(200, "gzip")}
     lines = [json.loads(line) for line in log.read_text().splitlines() if '"cache-test"' in line]
-    evidence.keep("S8-proxy", "cache", pages=[line["cache"] for line in lines])
+    assert all(line["protocol"] == "HTTP/1.1" and line["tls"] == "TLSv1.3" for line in lines)
     assert all(line["request_id"] and line["client"] for line in lines)
     assert "content-encoding" not in outside.get("/api/v1/books", headers={"Accept-Encoding": "identity"}).headers
 
@@ -119,6 +121,7 @@ def test_pages_of_strangers_are_kept_a_second_by_language_and_nobody_elses(stack
         return [line["cache"] for line in lines], languages
 
     english, languages = see("page-en", **{"Accept-Language": "en"})
+    evidence.keep("S8-proxy", "cache", pages=english)
     assert "HIT" in english
     assert languages == {"en"}
     russian, languages = see("page-ru", **{"Accept-Language": "ru"})
@@ -126,6 +129,34 @@ def test_pages_of_strangers_are_kept_a_second_by_language_and_nobody_elses(stack
     assert languages == {"ru"}
     own, _ = see("page-own", **{"Accept-Language": "en", "Cookie": "light=dark"})
     assert set(own) == {"BYPASS"}
+
+
+def test_an_old_page_is_shown_only_while_nobody_can_make_a_new_one(stack: Stack, outside: Client) -> None:
+    asked = {"Accept": "text/html", "User-Agent": "page-old"}
+    assert outside.get("/", headers=asked).status_code == 200
+    stack.members()
+    try:
+        time.sleep(1.1)
+        assert outside.get("/", headers=asked).status_code == 200
+        never_seen = outside.get("/?q=never-seen", headers=asked)
+        assert (never_seen.status_code, never_seen.headers["retry-after"]) == (503, "1")
+        assert "<html" in never_seen.text
+        program = outside.get("/api/v1/books")
+        assert (program.status_code, program.json()["code"]) == (503, "unavailable")
+    finally:
+        stack.members("api-1", "api-2")
+    assert outside.get("/", headers=asked).status_code == 200
+    lines = [json.loads(line) for line in stack.running["nginx"].log.read_text().splitlines() if '"page-old"' in line]
+    kept = [line["cache"] for line in lines if line["path"] == "/"]
+    assert kept[1] == "STALE"
+    assert kept[-1] in {"EXPIRED", "MISS"}
+
+
+def test_it_speaks_http_2(stack: Stack) -> None:
+    proxy = stack.running["nginx"].address
+    command = ["curl", "-sk", "--http2", "-o", "/dev/null", "-w", "%{http_version}", f"https://{HOST}:8443/health"]
+    done = subprocess.run([*command, "--resolve", f"{HOST}:8443:{proxy}"], capture_output=True, text=True, check=True)
+    assert done.stdout == "2"
 
 
 def test_events_pass_as_they_happen(outside: Client) -> None:

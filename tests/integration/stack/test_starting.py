@@ -39,21 +39,21 @@ def test_told_to_end_while_it_starts_it_ends_cleanly(stack: Stack, seconds: floa
 
 def test_the_database_may_come_later(stack: Stack) -> None:
     url = (stack.folder / "secrets" / "database_url").read_text().strip()
-    later = {"DATABASE_URL": url.replace("@pgbouncer:", "@later:"), "DATABASE_REPLICA_URL": ""}
+    later = {"DATABASE_URL": url.replace("@pgbouncer:", "@later:"), "DATABASE_URL_FILE": ""}
     api = stack.start("api", "early", environment=later)
     try:
         # First nobody has that name, then nobody listens there, then it is the database.
         eventually(lambda: "waiting_for_database" in api.log.read_text(), api.log.read_text)
         stack.others["later"] = GATEWAY
         stack.answer_names()
-        eventually(lambda: "refused" in api.log.read_text(), api.log.read_text)
+        eventually(lambda: "Connect call failed" in api.log.read_text(), api.log.read_text)
         assert not api.is_healthy()
         stack.others["later"] = stack.running["pgbouncer"].address
         stack.answer_names()
         api.wait_until_healthy()
     finally:
         stack.end("early")
-        del stack.others["later"]
+        stack.others.pop("later", None)
     assert url.partition("@")[0].rpartition(":")[2] not in api.log.read_text()
 
 

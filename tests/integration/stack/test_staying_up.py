@@ -24,7 +24,9 @@ from tests.integration.stack.sandbox import cut_off
 ROUNDS = int(os.environ.get("ROUNDS", "100" if IS_FULL else "3"))
 ROUND_SECONDS = 90  # on a busy machine; it takes a third of it
 # How long Redis is killed or stands still, under load. Source: R7.
-FAULT_SECONDS = 600 if IS_FULL else 4
+FAULT_SECONDS = int(os.environ.get("FAULT_SECONDS", "600" if IS_FULL else "4"))
+# Prometheus asks, waits a minute, and Alertmanager gathers for ten seconds.
+ALERT_SECONDS = 150
 LOAD_SECONDS = 4
 CROWD = 40
 SEARCH = "/api/v1/books?q=x"
@@ -55,12 +57,14 @@ def test_all_are_restarted_in_turn_and_nobody_notices(stack: Stack) -> None:
     failed = failures(answers) + told.failed + told.unreached
     evidence.keep(
         "R3", "rolling", size=f"{ROUNDS} rounds of {len(names)}", answered=answers.total() + told.answered,
-        failed=failed, told_to_wait=told.limited, asked_again=answers["asked again"], let_go=told.let_go,
-        written=2 * len(ledger.loans) + ledger.returns, sent_again=ledger.sent_again, lost_writes=lost,
-        doubled_writes=doubled,
+        failed=failed, told_to_wait=told.limited, turned_away=told.turned_away,
+        asked_again=answers["asked again"], let_go=told.let_go, written=2 * len(ledger.loans) + ledger.returns,
+        sent_again=ledger.sent_again, lost_writes=lost, doubled_writes=doubled,
     )  # fmt: skip
     log = stack.running["nginx"].log.read_text().splitlines()
     assert failed == 0, (told, [line for line in log if '"status":"5' in line or '"status":"499' in line][-5:])
+    # Without a processor to work with it says so; that is no restart's doing.
+    assert told.turned_away < told.answered / 100
     assert min(told.answered, answers[200]) > 30 * ROUNDS
     # A reload closes what is kept open, once.
     assert told.let_go <= CONNECTIONS * 2 * len(names) * ROUNDS
@@ -98,7 +102,7 @@ def test_a_lost_helper_costs_no_answer(stack: Stack, fault: str) -> None:
         time.sleep(1)
     _tell(fault, answers)
     assert failures(answers) == 0
-    if IS_FULL and fault == "redis killed":
+    if FAULT_SECONDS > ALERT_SECONDS and fault == "redis killed":
         assert stack.pager is not None
         assert "RedisDown" in stack.pager.fired
 
@@ -144,24 +148,28 @@ def test_too_much_is_shed_with_a_word(stack: Stack, tmp_path: Path) -> None:
     try:
         api.wait_until_healthy()
         url = f"http://{api.address}:8000{SEARCH}"
-        capacity = _answered_well(_wrk(url, connections=8))
+        before = api.cpu_seconds()
+        capacity, capacity_cpu = _answered_well(_wrk(url, connections=8)), api.cpu_seconds() - before
         pace = tmp_path / "pace.lua"  # so that they all ask for five times what it can answer
         pace.write_text(f"function delay() return {CROWD * LOAD_SECONDS * 1_000 // (5 * capacity)} end\n")
+        before = api.cpu_seconds()
         load = _wrk(url, "-s", str(pace), connections=CROWD)
         refused = _refusals(api.address)
-        good = _answered_well(load)
+        good, good_cpu = _answered_well(load), api.cpu_seconds() - before
     finally:
         stack.end("narrow", signal.SIGKILL)
+    for_the_same_work = (good / good_cpu) / (capacity / capacity_cpu)
     waits = sorted(seconds for _, _, seconds in refused)
     median, p95 = waits[len(waits) // 2], waits[len(waits) * 95 // 100]
     evidence.keep(
         "R8", "overload", capacity_per_second=capacity // LOAD_SECONDS, asked_of_capacity=5, refused_seen=len(refused),
-        value=round(good / capacity, 2), limit=0.8,
+        value=round(good / capacity, 2), limit=0.8, answered_for_the_same_work=round(for_the_same_work, 2),
         refused_after_median_ms=round(1_000 * median, 1), refused_after_p95_ms=round(1_000 * p95, 1), limit_ms=50,
     )  # fmt: skip
     assert {(status, bool(wait)) for status, wait, _ in refused} == {(503, True)}
     assert median < 0.05
-    assert good / capacity > 0.6  # the goal is 0.8; a machine with other work has less to spare
+    # By the service's own time, since what a second brings depends on what else runs on the machine just then.
+    assert for_the_same_work > 0.6
 
 
 def _refusals(address: str) -> list[tuple[int, str | None, float]]:
