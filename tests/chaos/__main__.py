@@ -58,6 +58,9 @@ def main() -> int:
 async def _run(made: Grounds, faults: list[Fault], asked: argparse.Namespace) -> tuple[list[Row], list[str]]:
     """Every fault in turn; then what the events tell of the whole run."""
     rows: list[Row] = []
+    run = asyncio.current_task()
+    assert run is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)  # the site ends with it
     async with opened(made, is_full=asked.full) as site:
         database = Database(site.settings)
         async with loaded(site, database, seed=asked.seed) as load:

@@ -5,6 +5,7 @@ import ssl
 from collections import Counter
 from contextlib import suppress
 from typing import Final
+from uuid import uuid4
 
 import httpx2
 
@@ -83,7 +84,7 @@ async def sent_again(_site: Site, load: Load) -> str:
         for number in range(INTENTS):
             book, token = load.people.books[number], list(load.people.readers.values())[number]
             intent = Intent("book", f"{ROOT}/bookings", token, {"book_id": book, "pickup_branch": "main"})
-            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"twin-{number}-{id(load)}"}
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": f"twin-{number}-{uuid4().hex}"}
 
             async def send(name: str, intent: Intent = intent, headers: dict[str, str] = headers) -> httpx2.Response:
                 url = f"http://127.0.0.1:{PORTS[name]}{intent.path}"
