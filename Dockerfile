@@ -26,12 +26,15 @@ RUN /opt/tools/bin/python scripts/assets.py \
   && /opt/library/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/library/lib app alembic \
   && mkdir -p /var/lib/library/uploads
 
-# The database server's image: PostgreSQL as it is published, pgBackRest, and the commands that make backups, restore
-# them and try that out. Debian's Python is the minor version for which the packages were installed above.
+# The database server's image: PostgreSQL as it is published, pgBackRest, Patroni for docker-compose.ha.yml, and the
+# commands that make backups, restore them and try that out. Debian's Python is the minor version for which the packages
+# were installed above.
 FROM ${DATABASE} AS database
 # hadolint ignore=DL3008  # the base names the release
-RUN apt-get update && apt-get install --yes --no-install-recommends pgbackrest python3 && rm -rf /var/lib/apt/lists/* \
-  && install -d -o postgres -g postgres -m 700 /var/lib/library-backups \
+RUN apt-get update \
+  && apt-get install --yes --no-install-recommends patroni pgbackrest python3 python3-etcd \
+  && rm -rf /var/lib/apt/lists/* \
+  && install -d -o postgres -g postgres -m 700 /var/lib/library-backups /var/lib/postgresql-2 /var/lib/postgresql-3 \
   && printf '#!/bin/sh\nexec python3 -m app.cli "$@"\n' >/usr/local/bin/library && chmod 755 /usr/local/bin/library
 COPY --from=build /opt/library/lib/python3.13/site-packages /opt/library
 COPY --from=build /srv/library/app /srv/library/app

@@ -21,6 +21,16 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
 	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
 
+.PHONY: coverage
+coverage: setup-tests assets ## Run every test and count the lines of app/ that they reach; ARGS="tests/unit --cov-fail-under=0"
+	@mkdir -p build
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment \
+		--cov --cov-report=term --cov-report=xml:build/coverage.xml --cov-fail-under=80 $(ARGS)
+
+.PHONY: restore-test
+restore-test: setup-tests assets ## Back up and restore by the shipped files, at the sizes of a release, and compare
+	@FULL=1 $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/backups $(ARGS)
+
 .PHONY: stack-test
 stack-test: setup-stack ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
 	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
@@ -30,8 +40,12 @@ bench: setup-bench assets ## Measure every goal of performance, beside the machi
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: soak
-soak: setup-tests ## Lend and book 100,000 times while processes are killed, then check; QUICK=1, ARGS="--sqlite --seed 7"
-	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(ARGS)
+soak: setup-chaos ## Lend and book 100,000 times through kills, then ask 200,000 times and look for leaks; FULL=1, QUICK=1, ARGS="--part reading"
+	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick) $(if $(FULL),--full) $(ARGS)
+
+.PHONY: chaos
+chaos: setup-chaos assets ## Break ten things under load, one after another, and judge what came of it (root); FULL=1, ARGS="--list"
+	@$(BIN)/python -m tests.chaos $(if $(FULL),--full) $(ARGS)
 
 .PHONY: check
 check: setup-dev ## Check style, types, import contracts, dependencies, locks and scripts
@@ -62,6 +76,10 @@ setup-servers: ## Install the servers that tests start, and what else Debian mus
 
 .PHONY: setup-tests
 setup-tests: setup-servers setup-dev ## Install all that the tests need
+
+.PHONY: setup-chaos
+setup-chaos: setup-tests ## Install what `make chaos` and `make soak` need besides (root or sudo)
+	@scripts/setup-servers.sh --chaos
 
 .PHONY: setup-bench
 setup-bench: setup-tests ## Install what `make bench` needs besides (root or sudo), and its peers into .venv-bench
@@ -140,6 +158,10 @@ lock: setup-dev ## Write requirements*.txt anew from requirements*.in; UPGRADE=1
 sbom: setup-dev ## Write the inventory of all that the service is made of (CycloneDX) into build/sbom.json
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --of JSON -o build/sbom.json
+
+.PHONY: scan
+scan: setup-dev ## Ask whether a release in requirements*.txt has a known hole; fails where nobody can say
+	@$(BIN)/python scripts/scan.py
 
 .PHONY: clean
 clean: ## Remove everything that setting up, checking and testing made; data/ stays

@@ -45,6 +45,7 @@ from app.core.config import Settings, load_settings
 from app.core.db import Database
 from app.core.errors import SettingsError
 from app.core.exchange import Application, Scope
+from app.core.express import Express
 from app.core.limits import Limits
 from app.core.logging import configure_logging
 from app.core.mail import Mailer
@@ -84,18 +85,28 @@ def create_app(
     kinds = {re.compile(rf"{settings.api_v1_str}/books(/\d+)?"): CATALOGUE}
     api.state.cache = ResponseCache(settings, api.state.database, kinds=kinds, on_hit=_count_search)
     templates = (context.path for context in iter_route_contexts(api.routes))
-    return Shell(
+    limiter = RequestLimiter(settings, api.state.limits)
+    shell = Shell(
         api,
         settings=settings,
         endpoints=Endpoints(t for t in templates if t),
         probes=PROBES,
-        limiter=RequestLimiter(settings, api.state.limits),
+        limiter=limiter,
         members=Members(settings, api.state.database, api.state.signer),
         tracing=api.state.tracing,
         cache=api.state.cache,
         shortcut=Shelves(settings, api.state.database),
         error_page=error_pages.shell_page(settings),
     )
+    shell.express = Express(
+        cache=api.state.cache,
+        allowance=limiter,
+        proxies=shell.proxies,
+        tracing=api.state.tracing,
+        log=shell.note,
+        common=shell.cross_origin.common,
+    )
+    return shell
 
 
 def build_api(settings: Settings) -> FastAPI:

@@ -64,6 +64,8 @@ DASHBOARDS: Final[dict[str, tuple[str, list[Panel]]]] = {
             "{{endpoint}}": _quantile(0.95, "http_request_duration_seconds", ", endpoint")}),
         Panel("Requests under way", "short", {
             "{{endpoint}}": f"sum by (endpoint) ({_gauge('http_requests_in_progress')})"}),
+        Panel("Told to come back, by lane", "reqps", {
+            "{{lane}}": 'sum by (lane) (rate(requests_turned_away_total{job="library"}[5m]))'}),
         Panel("Event loop's lag", "s", _quantiles("event_loop_lag_seconds")),
         Panel("CPU", "percent", {"{{instance}}": _gauge("system_cpu_usage_percent")}),
         Panel("Memory", "bytes", {

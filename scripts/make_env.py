@@ -91,6 +91,9 @@ def _added(folder: Path) -> list[str]:
     files = {
         "database_replica_url": f"postgresql://library_app:{password}@replica:5432/library",
         "pgbackrest.conf": _repository(),
+        # Of docker-compose.ha.yml.
+        "db_rewind_password": secrets.token_urlsafe(32),
+        "patroni_password": secrets.token_urlsafe(32),
     }
     return [f"secrets/{name}" for name, text in files.items() if _write(folder / name, text)]
 

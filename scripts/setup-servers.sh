@@ -52,7 +52,14 @@ has_rule_set() { [ -d /usr/share/modsecurity-crs/rules ]; }
 has_nft() { command -v nft >/dev/null; }
 has_ip() { command -v ip >/dev/null; }
 has_openssl() { command -v openssl >/dev/null; }
+has_faketime() { command -v faketime >/dev/null; }
 has_wrk() { command -v wrk >/dev/null; }
+# The database of docker-compose.ha.yml.
+has_patroni() { command -v patroni >/dev/null; }
+has_python_etcd() { [ -d /usr/lib/python3/dist-packages/etcd ]; }
+has_etcd() { command -v etcd >/dev/null; }
+has_etcdctl() { command -v etcdctl >/dev/null; }
+has_haproxy() { command -v haproxy >/dev/null; }
 
 # A driver of its own comes from PyPI; a browser doesn't.
 has_chromium() { command -v chromium >/dev/null; }
@@ -86,6 +93,22 @@ if [ "${1:-}" = --stack ]; then
   has_modsecurity libnginx-mod-http-modsecurity
   has_rule_set   modsecurity-crs
   has_openssl    openssl
+  has_wrk        wrk
+  has_patroni    patroni
+  has_python_etcd python3-etcd
+  has_etcd       etcd-server
+  has_etcdctl    etcd-client
+  has_haproxy    haproxy
+"
+fi
+
+if [ "${1:-}" = --chaos ]; then
+  needs+="
+  has_pgbouncer  pgbouncer
+  has_ip         iproute2
+  has_nft        nftables
+  has_openssl    openssl
+  has_faketime   faketime
   has_wrk        wrk
 "
 fi

@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx2
 import hypothesis
 import pytest
+from fastapi import routing
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -40,6 +41,24 @@ hypothesis.settings.register_profile(
 # Four workers and a database share two cores, which now and then stand still for seconds. A statement has less than the
 # 9 s for which an injected one would sleep.
 engines.POSTGRES_LIMITS.update({"statement_timeout": "8000", "idle_in_transaction_session_timeout": "30000"})
+
+
+def _read_each_route_once() -> None:
+    """An application costs a fifth of a second, nearly all for FastAPI's look at 330 signatures. They are the same for
+    each application of a test run, as long as nobody overrides a dependency."""
+    kind: Any = routing._EffectiveRouteContext
+    read, known = kind.from_api_route, dict[tuple[int, str], tuple[Any, Any]]()
+
+    def known_or_read(*, original_route: Any, include_context: Any) -> Any:
+        key = (id(original_route), include_context.prefix)
+        if key not in known:
+            known[key] = original_route, read(original_route=original_route, include_context=include_context)
+        return known[key][1]
+
+    kind.from_api_route = known_or_read
+
+
+_read_each_route_once()
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 _servers = ExitStack()

@@ -11,7 +11,7 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.api.cookies import identify_page
-from app.api.idempotency import claim_key
+from app.api.idempotency import Replay, claim_key
 from app.auth.permissions import OwnAccount, Permission
 from app.auth.service import Identity, keys, sessions
 from app.books.models import CATALOGUE
@@ -143,9 +143,16 @@ Who = Annotated[Identity | None, Depends(_who)]
 
 
 async def _writing(request: Request, who: Who, now: Now) -> AsyncIterator[AsyncSession]:
+    known: Replay | None = None
     async with request.app.state.database.transaction() as session:
-        await claim_key(request, session, who, now)
-        yield session
+        try:
+            await claim_key(request, session, who, now)
+        except Replay as replay:
+            known = replay  # told after the commit (app/idempotency/service.py: claim)
+        else:
+            yield session
+    if known:
+        raise known
 
 
 # scope="function": the commit happens before the answer leaves. Without it a client was told 201 before the commit,

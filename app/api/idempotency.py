@@ -24,7 +24,7 @@ class InvalidIdempotencyKey(BadRequest):
 
 
 class Replay(Exception):  # not an error: the answer is known already
-    """Leaves the request's transaction, which has done nothing, with the answer that was given before."""
+    """The answer that was given before; the request's transaction, which has done nothing, commits all the same."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """The shell's limiter: how often one address and one token may ask, by what they ask for."""
 
 import hashlib
-from functools import cache
 from typing import Final
 
 from starlette.requests import cookie_parser
@@ -37,10 +36,21 @@ class RequestLimiter:
         if not self._limits.is_enabled or scope["path"].startswith(UNLIMITED):
             return None
         taken = await self._judge(exchange)
-        exchange.headers += [_policy(taken.limit), (b"ratelimit", taken.state.encode())]
+        exchange.headers += [(b"ratelimit-policy", taken.limit.policy), (b"ratelimit", taken.state.encode())]
         if taken.is_allowed:
             return None
         return TooManyRequests(headers={"Retry-After": str(max(1, taken.retry_after_seconds))})
+
+    def admit_at_once(self, host: str) -> bytes | None:
+        """Like `admit` for a stranger's plain read: the lines of what he is told, None if he is to be refused."""
+        if not self._limits.is_enabled:
+            return b""
+        address = network_of(host, ipv4_bits=32)
+        if not self._limits.take_here(ADDRESS, address).is_allowed:
+            return None
+        taken = self._limits.take_here(READS, address)
+        told = b"ratelimit-policy: %b\r\nratelimit: %b\r\n" % (taken.limit.policy, taken.state.encode())
+        return told if taken.is_allowed else None
 
     async def _judge(self, exchange: Exchange) -> Taken:
         scope = exchange.scope
@@ -63,11 +73,6 @@ class RequestLimiter:
         cookies = exchange.given.get(b"cookie")
         session = cookie_parser(cookies.decode("latin-1")).get(self._cookie) if cookies else None
         return _fingerprint(session.encode()) if session else None
-
-
-@cache
-def _policy(limit: Limit) -> tuple[bytes, bytes]:
-    return b"ratelimit-policy", limit.policy.encode()
 
 
 def _fingerprint(value: bytes) -> str:

@@ -44,6 +44,7 @@ async def page(session: AsyncSession, query: BookQuery, *, where: Conditions = (
     """
     asked = _asked(query)
     conditions = [*paging.conditions(query), *where]
+    await finding.plan_each(session)
     if asked is not None and query.sort in {None, "relevance"}:
         return await _by_relevance(session, query, asked, conditions)
     instead = None
@@ -61,6 +62,7 @@ async def found_ids(session: AsyncSession, query: BookQuery, *, where: Condition
     """
     asked = _asked(query)
     conditions = [*paging.conditions(query), *where]
+    await finding.plan_each(session)
     if asked is None:
         newest = select(Book.id).where(*conditions).order_by(Book.id.desc()).limit(finding.MAX_RESULTS)
         return list(await session.scalars(newest))

@@ -1,6 +1,6 @@
 """The supervisor of several workers: starts them, replaces one that dies, passes signals on, waits for the last.
 
-It loads the application once and forks its workers, which share that memory (ADR 15). So nothing may be open or running
+It loads the application once and forks its workers, which share that memory (ADR 16). So nothing may be open or running
 in this process that a fork would break: no thread, no event loop, no connection.
 """
 

@@ -1,5 +1,6 @@
 """One process that answers requests: uvicorn around the application, and a stop that nobody notices."""
 
+import asyncio
 import gc
 import logging
 import signal
@@ -8,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvicorn
@@ -21,6 +22,8 @@ from app.core.logging import configure_logging, switch_level_on_signal
 from app.main import build_api, create_app
 
 log = structlog.get_logger()
+
+LATECOMERS_SECONDS: Final = 1.0
 
 
 class Server(uvicorn.Server):
@@ -81,13 +84,26 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        letting_go = asyncio.create_task(self._let_go())
         await super().shutdown(sockets)
+        letting_go.cancel()
         if self.force_exit:
             # uvicorn would leave the requests and the application to be torn down with the loop, with tracebacks.
             for task in self.server_state.tasks:
                 task.cancel()
             await self.lifespan.shutdown()
         log.info("stopped", at_once=self.force_exit)
+
+    async def _let_go(self) -> None:
+        """End latecomers' connections once they have their answer, or have asked nothing for a second.
+
+        uvloop tells of a connection a turn after it was accepted. One accepted just before the stop isn't among those
+        that uvicorn ends, would be kept for the next request, and the stop would wait until it is given up.
+        """
+        while True:
+            await asyncio.sleep(LATECOMERS_SECONDS)
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
 
 
 def load(settings: Settings) -> FastAPI:

@@ -46,6 +46,7 @@ class Kept:
         self.expires_at = expires_at
         self._headers = [item for item in headers if item[0] not in {b"content-length", b"etag", b"vary"}]
         self._tag = dict(headers)[b"etag"]
+        self._by_tag: dict[bytes, Variant] = {}
         self._variants = {b"": self._variant(b"", body)}
         # What all variants, the headers and the address can come to; counted once, so that the sum can't drift.
         self.size = 3 * len(body) + 10_000
@@ -61,6 +62,8 @@ class Kept:
 
     def held(self, asked: bytes) -> Variant | None:
         """The variant that the client says he has."""
+        if (alone := self._by_tag.get(asked)) is not None:
+            return alone
         if asked.strip() == b"*":
             return self._variants[b""]
         tags = {tag.strip().removeprefix(b"W/") for tag in asked.split(b",")}
@@ -73,7 +76,8 @@ class Kept:
         if coding:
             whole.append((b"content-encoding", coding))
         kept_on_304 = [item for item in self._headers if item[0] in {b"cache-control", b"link"}]
-        return Variant(tag, Ready(200, whole, body), Ready(304, [*kept_on_304, *told], b""))
+        made = self._by_tag[tag] = Variant(tag, Ready(200, whole, body), Ready(304, [*kept_on_304, *told], b""))
+        return made
 
 
 class ResponseCache:
@@ -108,7 +112,7 @@ class ResponseCache:
         Of several requests for the same, one loads and the others wait for it.
         """
         scope = exchange.scope
-        kind = self._kind(exchange)
+        kind = self.kind_of(exchange)
         if kind is None:
             return False
         number = await self._generations.number(kind)
@@ -118,25 +122,38 @@ class ResponseCache:
             self._newest[kind] = number
             self._kept.clear()
             self._bytes = 0
-        key = b"%b?%b" % (scope["path"].encode(), scope["query_string"])
+        key = self.key_of(scope)
         kept = self._fresh(key, number)
         if kept is None and (flight := self._flights.get(key)):
             kept = await asyncio.shield(flight)
             if kept is None:
                 return False
         if kept is not None:
-            metrics.cache_hits_total.inc()
-            self._on_hit(scope)
+            self.count_hit(scope)
             await self._send(exchange, kept)
             return True
         await self._load(exchange, load, key, number)
         return True
 
+    def at_once(self, kind: str, key: bytes, given: Mapping[bytes, bytes]) -> Ready | None:
+        """What is kept for a request with these headers, if nobody has to be waited for."""
+        number = self._generations.fresh(kind)
+        kept = None if number is None else self._fresh(key, number)
+        return None if kept is None else _fitting(kept, given)
+
+    def count_hit(self, scope: Scope) -> None:
+        metrics.cache_hits_total.inc()
+        self._on_hit(scope)
+
     async def close(self) -> None:
         if self._shared:
             await self._shared.close()
 
-    def _kind(self, exchange: Exchange) -> str | None:
+    @staticmethod
+    def key_of(scope: Scope) -> bytes:
+        return b"%b?%b" % (scope["path"].encode(), scope["query_string"])
+
+    def kind_of(self, exchange: Exchange) -> str | None:
         """What the answer would be kept under; None for whatever has credentials or is no catalogue data."""
         scope, given = exchange.scope, exchange.given
         if scope["method"] != "GET" or b"authorization" in given or b"cookie" in given:
@@ -163,8 +180,7 @@ class ResponseCache:
         try:
             answer = await self._found(shared_key)
             if answer is not None:
-                metrics.cache_hits_total.inc()
-                self._on_hit(exchange.scope)
+                self.count_hit(exchange.scope)
             else:
                 metrics.cache_misses_total.inc()
                 answer = await self._worked_out(exchange, load, land)
@@ -203,11 +219,14 @@ class ResponseCache:
             self._bytes -= oldest.size
 
     async def _send(self, exchange: Exchange, kept: Kept) -> None:
-        asked = exchange.given.get(b"if-none-match")
-        if asked and (held := kept.held(asked)):
-            await exchange.send_ready(held.not_modified)
-        else:
-            await exchange.send_ready(kept.variant(exchange.given.get(b"accept-encoding", b"")).whole)
+        await exchange.send_ready(_fitting(kept, exchange.given))
+
+
+def _fitting(kept: Kept, given: Mapping[bytes, bytes]) -> Ready:
+    asked = given.get(b"if-none-match")
+    if asked and (held := kept.held(asked)):
+        return held.not_modified
+    return kept.variant(given.get(b"accept-encoding", b"")).whole
 
 
 class Recorder:

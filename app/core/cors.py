@@ -20,12 +20,14 @@ class CrossOrigin:
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
+        self.common: Headers = [(b"vary", b"Origin")] if self._origins else []
+        """What every answer tells, wherever its request comes from."""
 
     async def answer(self, exchange: Exchange) -> bool:
         """Answer a preflight and say so; give any other answer its headers."""
         if not self._origins:
             return False
-        exchange.headers.append((b"vary", b"Origin"))
+        exchange.headers += self.common
         scope = exchange.scope
         asked = dict(scope["headers"])
         origin = asked.get(b"origin")

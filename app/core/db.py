@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import (
@@ -41,20 +41,15 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.direct import Direct
 from app.core.driver import Compiled, Driver, NoAnswer, PostgresDriver, Rows, SqliteDriver
-from app.core.engines import (
-    SQLITE_READERS,
-    Postgres,
-    connections_of,
-    database_url,
-    refuse_writes,
-    sqlite_engine,
-)
+from app.core.engines import SQLITE_READERS, Postgres, connections_of, database_url, refuse_writes, sqlite_engine
 from app.core.generations import Generations
 from app.core.replica import ANSWER_SECONDS, Replica
 from app.core.tracing import Tracing
 
 log = structlog.get_logger()
 
+# What a statement may take that goes over a whole library, with ten million loans.
+WHOLE_LIBRARY_SECONDS: Final = 300
 
 Effect = Callable[[], None]
 T = TypeVar("T")
@@ -229,9 +224,14 @@ class Database:
                     log.exception("effect_failed", effect=getattr(effect, "__qualname__", repr(effect)))
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads; on SQLite it waits for no writer and a write in it fails."""
+    async def reading(self, *, seconds: int = 0) -> AsyncIterator[AsyncSession]:
+        """A session that only reads; on SQLite it waits for no writer and a write in it fails.
+
+        `seconds` lets each statement take so long, for what goes over a whole library.
+        """
         async with self._read_sessions() as session:
+            if seconds and not self.is_sqlite:
+                await session.execute(text(f"SET LOCAL statement_timeout = '{seconds}s'"))
             yield session
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]], *, kind: str | None = None) -> T:

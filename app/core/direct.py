@@ -33,9 +33,9 @@ class Ask(Protocol):
 
 
 class Direct:
-    """One statement. The rows of a SELECT are named tuples of its columns.
+    """One statement. Its rows are named tuples of the columns that it selects or returns.
 
-    `columns` are those that an INSERT is given.
+    `columns` are those that an INSERT or UPDATE is given.
     """
 
     def __init__(self, statement: Statement, *, columns: Sequence[str] = ()) -> None:
@@ -85,7 +85,7 @@ class Text:
             for name in self._names
             if (convert := binds[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None
         }
-        found = statement.selected_columns if isinstance(statement, Select) else ()
+        found = statement.selected_columns if isinstance(statement, Select) else statement.exported_columns
         self._row: Any = namedtuple("Row", [column.key for column in found])  # type: ignore[misc]  # noqa: PYI024  # named at run time
         self._out_of: list[tuple[int, Convert]] = [
             (place, convert)

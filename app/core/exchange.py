@@ -28,6 +28,7 @@ READY: Final = "library.ready"
 
 MAX_BODY_BYTES: Final = 1_000_000
 ID_HERE: Final = b"{request_id}"
+MAX_HEADER_BYTES: Final = 16_384
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 # On every answer, errors too. A page that a browser renders (the docs) replaces the policy with its own; nothing else
@@ -82,7 +83,7 @@ class Exchange:
             scope["method"] = "GET"
         # Where a header comes twice, the first counts.
         self.given: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        self.request_id = _request_id(self.given.get(b"x-request-id"))
+        self.request_id = request_id_of(self.given.get(b"x-request-id"))
         scope.setdefault("state", {}).update(request_id=self.request_id, is_head=self._is_head)
         self.status = 500
         self._receive = receive
@@ -222,5 +223,6 @@ def lines(headers: Headers) -> bytes:
     return joined
 
 
-def _request_id(given: bytes | None) -> str:
+def request_id_of(given: bytes | None) -> str:
+    """The id that came along, if it is one, else a new one."""
     return given.decode() if given and REQUEST_ID.fullmatch(given) else uuid_utils.uuid7().hex

@@ -61,6 +61,11 @@ class Generations:
                     return None
         return self._known[kind].number
 
+    def fresh(self, kind: str) -> int | None:
+        """The number, if it was read so lately that nobody has to ask; None: await `number`."""
+        is_fresh = self._age(kind, self._clock(), self._changes_here[kind]) <= REREAD_SECONDS
+        return self._known[kind].number if is_fresh else None
+
     async def close(self) -> None:
         await end(*self._rereads.values())
 

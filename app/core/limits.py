@@ -11,13 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from app.core.config import Settings
 from app.core.errors import TooManyRequests
+from app.core.loading import redis
 from app.core.resilience import Breaker
 
 REDIS_TIMEOUT_SECONDS: Final = 0.25
@@ -46,14 +42,12 @@ class Limit:
     amount: int
     seconds: int
     interval: float = field(init=False)
+    policy: bytes = field(init=False)
+    """Source: draft-ietf-httpapi-ratelimit-headers, RateLimit-Policy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interval", self.seconds / self.amount)
-
-    @property
-    def policy(self) -> str:
-        """Source: draft-ietf-httpapi-ratelimit-headers, RateLimit-Policy."""
-        return f'"{self.name}";q={self.amount};w={self.seconds}'
+        object.__setattr__(self, "policy", f'"{self.name}";q={self.amount};w={self.seconds}'.encode())
 
 
 @dataclass(slots=True)
@@ -113,7 +107,7 @@ class Limits:
             is_allowed, fill = await self._take(
                 keys=[f"limit:{limit.name}:{name}"], args=[limit.interval, limit.seconds, cost]
             )
-        except (RedisError, OSError) as error:
+        except (redis.RedisError, OSError) as error:
             self._breaker.failed(error)
             return self.take_here(limit, name, cost)
         self._breaker.succeeded()
@@ -151,11 +145,11 @@ class _Buckets:
             self._empty_at = dict(fullest_last[len(fullest_last) // 2 :])
 
 
-def _connect(settings: Settings) -> Redis:
+def _connect(settings: Settings) -> "redis.asyncio.Redis":
     assert settings.redis_url is not None
-    return Redis.from_url(
+    return redis.asyncio.Redis.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
+        retry=redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0),
     )

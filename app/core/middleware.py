@@ -19,7 +19,17 @@ from app.core import metrics
 from app.core.config import Settings
 from app.core.cors import CrossOrigin
 from app.core.errors import AppError, BadRequest, Unavailable
-from app.core.exchange import Application, ErrorPage, Exchange, Receive, Scope, Send, SlowBody
+from app.core.exchange import (
+    MAX_HEADER_BYTES,
+    Application,
+    ErrorPage,
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+    SlowBody,
+)
+from app.core.express import Express
 from app.core.lanes import Fork, Lane, Lanes
 from app.core.logging import REQUEST
 from app.core.proxies import TrustedProxies
@@ -28,7 +38,6 @@ from app.core.tracing import Tracing, parent_of
 log = structlog.get_logger()
 
 MAX_URL_BYTES: Final = 4_096
-MAX_HEADER_BYTES: Final = 16_384
 SLOW_SECONDS: Final = 1.0
 KNOWN_PATHS: Final = 4_096
 ONE_LINE_IN: Final = 100
@@ -139,6 +148,8 @@ class Shell:
         self.tracing = tracing
         self._until_sample = ONE_LINE_IN
         self.error_page = error_page
+        self.express: Express | None = None
+        """For a server that asks it first (app/commands/protocol.py)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -155,7 +166,8 @@ class Shell:
         told = REQUEST.set({"request_id": exchange.request_id, "trace_id": trace_id})
         is_crowded = False
         try:
-            await self._serve(exchange)
+            if await self._serve(exchange) and self.express:
+                self.express.learn(exchange, endpoint, route)
         except Exception as error:  # noqa: BLE001  # the outermost layer: logs it and answers 500
             is_crowded = isinstance(error, AppError) and error.is_for_crowds
             await exchange.fail(error)
@@ -165,10 +177,12 @@ class Shell:
             route.answered(exchange.status, seconds)
             if traced:
                 traced.end(method=method, endpoint=endpoint, status=exchange.status, request_id=exchange.request_id)
-            self._log(method, endpoint, exchange.status, seconds, is_crowded=is_crowded)
+            self.note(method, endpoint, exchange.status, seconds, is_crowded=is_crowded)
             REQUEST.reset(told)
 
-    def _log(self, method: str, endpoint: str, status: int, seconds: float, *, is_crowded: bool) -> None:
+    def note(
+        self, method: str, endpoint: str, status: int, seconds: float, *, is_crowded: bool = False, **ids: str
+    ) -> None:
         """A line for what failed or was slow, and for one in so many of the others.
 
         Those that a crowd is turned away with are others: they are counted, and a line for each costs more than it.
@@ -177,25 +191,28 @@ class Shell:
         is_bad = seconds > SLOW_SECONDS or (status >= 500 and not is_crowded)  # noqa: PLR2004  # the server's failures
         if is_bad or self._until_sample <= 0:
             say = log.warning if is_bad else log.info
-            say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4))
+            say("request", method=method, endpoint=endpoint, status=status, seconds=round(seconds, 4), **ids)
         if self._until_sample <= 0:
             self._until_sample = ONE_LINE_IN
 
-    async def _serve(self, exchange: "Exchange") -> None:
+    async def _serve(self, exchange: "Exchange") -> bool:
+        """Answer; True if the answer is kept."""
         scope = exchange.scope
         self.proxies.apply(scope)
         _check_url(scope)
         if scope["path"] in self.probes:
             await self.app(scope, exchange.receive, exchange.send)
-            return
+            return False
         self._check_host(exchange)
         if await self.cross_origin.answer(exchange):
-            return
+            return False
         if self.limiter and (refusal := await self.limiter.admit(exchange)):
             raise refusal
         load = partial(self._load, exchange)
-        if not (self.cache and await self.cache.answer(exchange, load)):
-            await load(scope, exchange.send)
+        if self.cache and await self.cache.answer(exchange, load):
+            return True
+        await load(scope, exchange.send)
+        return False
 
     async def _load(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         """Let the application answer, in its lane; what takes too long is cancelled, and rolls back."""

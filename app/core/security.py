@@ -42,7 +42,10 @@ def _step_back() -> None:
 
 
 _executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="argon2", initializer=_step_back)
-_UNKNOWN_ACCOUNT_HASH: Final = _hasher.hash(secrets.token_urlsafe())
+# Of a word that was thrown away. Made anew at each start it took 40 ms of it, and 19 MiB.
+_UNKNOWN_ACCOUNT_HASH: Final = (
+    "$argon2id$v=19$m=19456,t=2,p=1$s2Ph6f4c3ZXEv0uHzPzu/Q$9mVK674MXZw7RDjzy8ePgeP6Lh8n6eWsLsI6ibx9ru8"
+)
 
 
 class InvalidToken(Unauthorized):

@@ -10,9 +10,9 @@ from collections import deque
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
 from app.core.config import Settings
+from app.core.loading import redis
 from app.core.resilience import Breaker
 
 TIMEOUT_SECONDS: Final = 0.1
@@ -116,7 +116,7 @@ class _Link(asyncio.Protocol):
 
 
 async def _connect(url: str) -> _Link:
-    given: dict[str, Any] = dict(parse_url(url))
+    given: dict[str, Any] = dict(redis.asyncio.connection.parse_url(url))
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         if path := given.get("path"):

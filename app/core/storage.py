@@ -11,12 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import obstore
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, S3Store
-
 from app.core.config import Settings
 from app.core.errors import NotFound, Unavailable
+from app.core.loading import obstore
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, S3Config
@@ -101,7 +98,7 @@ class Storage:
 def _folder(settings: Settings) -> "ObjectStore":
     folder = settings.upload_dir or settings.data_dir / "uploads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return LocalStore(folder, automatic_cleanup=True)
+    return obstore.store.LocalStore(folder, automatic_cleanup=True)
 
 
 def _bucket(settings: Settings) -> "ObjectStore":
@@ -113,7 +110,7 @@ def _bucket(settings: Settings) -> "ObjectStore":
         config["access_key_id"], config["secret_access_key"] = unquote(url.username), unquote(url.password)
     if "endpoint" in given:
         config["endpoint"] = given["endpoint"]
-    return S3Store(
+    return obstore.store.S3Store(
         url.hostname,
         prefix=url.path.strip("/") or None,
         config=config,
@@ -129,5 +126,5 @@ def _told() -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise FileMissing from None
-    except (BaseError, OSError) as error:
+    except (obstore.exceptions.BaseError, OSError) as error:
         raise StorageUnavailable from error

@@ -6,17 +6,32 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.direct import Direct
 from app.core.errors import Conflict, Unprocessable
 from app.core.schemas import JsonObject
 from app.idempotency.models import IdempotencyKey
 
 KEPT_HOURS: Final = 24
 _LOCK_NOT_AVAILABLE: Final = "55P03"
+_FORGET_OLD: Final = Direct(
+    delete(IdempotencyKey).where(
+        IdempotencyKey.scope == bindparam("key_scope"), IdempotencyKey.created_at < bindparam("before")
+    )
+)
+# The same clause on both databases; SQLAlchemy spells it per dialect but compiles this one for either.
+_TAKE: Final = Direct(
+    insert(IdempotencyKey).on_conflict_do_nothing(index_elements=["scope"]).returning(IdempotencyKey.scope),
+    columns=("scope", "user_id", "body_digest", "created_at"),
+)
+_KEEP: Final = Direct(
+    update(IdempotencyKey).where(IdempotencyKey.scope == bindparam("key_scope")),
+    columns=("status", "headers", "body"),
+)
 
 
 class IdempotencyKeyReused(Unprocessable):
@@ -37,7 +52,7 @@ class Answer:
 
 
 async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest: str, now: datetime) -> Answer | None:
-    """Take the key for this transaction, or return the answer that it led to.
+    """Take the key for this transaction, or return the answer that it led to, which may be told after the commit.
 
     A concurrent twin waits for the first one: if that commits, the twin gets its answer; if it rolls back, the key is
     free and the twin goes on.
@@ -46,26 +61,18 @@ async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest
         IdempotencyKeyReused: the key came with another body.
         RequestInProgress: the first one takes longer than the lock timeout.
     """
-    await session.execute(
-        delete(IdempotencyKey).where(
-            IdempotencyKey.scope == scope, IdempotencyKey.created_at < now - timedelta(hours=KEPT_HOURS)
-        )
-    )
-    # The same clause on both databases; SQLAlchemy spells it per dialect but compiles this one for either.
-    statement = (
-        insert(IdempotencyKey)
-        .values(scope=scope, user_id=user_id, body_digest=body_digest, created_at=now)
-        .on_conflict_do_nothing(index_elements=["scope"])
-        .returning(IdempotencyKey.scope)
-    )
+    await _FORGET_OLD.write(session, key_scope=scope, before=now - timedelta(hours=KEPT_HOURS))
     try:
-        if await session.scalar(statement) is not None:
+        if await _TAKE.one(session, scope=scope, user_id=user_id, body_digest=body_digest, created_at=now) is not None:
             return None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
             raise RequestInProgress(headers={"Retry-After": "1"}) from None
         raise
-    found = (await session.scalars(select(IdempotencyKey).where(IdempotencyKey.scope == scope))).one()
+    # Locked, so that this transaction writes, and its commit waits for the standby as the first one's should have: of a
+    # commit that was given up while it waited the answer is here, and may be lost with this server.
+    locked = select(IdempotencyKey).where(IdempotencyKey.scope == scope).with_for_update()
+    found = (await session.scalars(locked)).one()
     if found.body_digest != body_digest:
         raise IdempotencyKeyReused
     return Answer(found.status or 200, found.headers or {}, found.body or b"")
@@ -73,12 +80,7 @@ async def claim(session: AsyncSession, *, scope: str, user_id: UUID, body_digest
 
 async def keep(session: AsyncSession, *, scope: str, answer: Answer) -> None:
     """Keep the answer, in the transaction of the effect."""
-    statement = (
-        update(IdempotencyKey)
-        .where(IdempotencyKey.scope == scope)
-        .values(status=answer.status, headers=answer.headers, body=answer.body)
-    )
-    await session.execute(statement)
+    await _KEEP.write(session, key_scope=scope, status=answer.status, headers=answer.headers, body=answer.body)
 
 
 async def forget_answers(session: AsyncSession, *, words: Collection[str]) -> None:

@@ -1,14 +1,13 @@
 """Export: the catalogue in the formats that import reads, so exactly that importing it elsewhere gives the same."""
 
+from __future__ import annotations  # so that naming a type of theirs doesn't load it
+
 import csv
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-from pymarc import Record
-from pymarc.exceptions import PymarcException
 
 from app.books import queries as book_queries
 from app.books import records
@@ -19,6 +18,7 @@ from app.copies import queries as copy_queries
 from app.copies.models import Copy
 from app.copies.schemas import CopyCreate
 from app.core.db import Database
+from app.core.loading import pymarc
 from app.imports.formats import flat, marcxml
 from app.imports.formats.building import record_of
 from app.imports.formats.framing import MAX_RECORD_BYTES
@@ -112,18 +112,18 @@ def _written(item: Item, record_format: Format, *, for_spreadsheet: bool) -> byt
     return marcxml.text_of(record).encode() if record_format is Format.MARCXML else _binary(record)
 
 
-def _base(kept: SourceRecord | None) -> Record | None:
+def _base(kept: SourceRecord | None) -> pymarc.Record | None:
     try:
         if kept and kept.format == Format.MARC:
-            return Record(kept.record, hide_utf8_warnings=True)
+            return pymarc.Record(kept.record, hide_utf8_warnings=True)
         if kept and kept.format == Format.MARCXML:
             return marcxml.record_of(kept.record)
-    except (PymarcException, ValueError, LookupError, UnusableFile):
+    except (pymarc.exceptions.PymarcException, ValueError, LookupError, UnusableFile):
         return None
     return None
 
 
-def _binary(record: Record) -> bytes | None:
+def _binary(record: pymarc.Record) -> bytes | None:
     """ISO 2709; None if a field or the record is longer than its directory can say."""
     for field in record.fields:
         if len(field.as_marc(encoding="utf-8")) > MAX_FIELD_BYTES:

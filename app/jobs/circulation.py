@@ -10,14 +10,13 @@ from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
 from app.core.config import Settings
-from app.core.db import Database
+from app.core.db import WHOLE_LIBRARY_SECONDS, Database
 from app.core.errors import AppError
 from app.core.schemas import JsonObject
 from app.idempotency import service as idempotency
 from app.jobs.failures import JobFailed
-from app.loans import fading, popularity
+from app.loans import fading, invariants, popularity
 from app.loans import queries as loan_queries
-from app.loans.invariants import violations
 from app.loans.service import letters
 from app.policies import service as policies
 
@@ -99,7 +98,7 @@ async def purge_history(database: Database, settings: Settings, now: datetime) -
 async def count_popularity(database: Database, settings: Settings, now: datetime) -> JsonObject:
     """Count how often each book was lent in the last year."""
     del settings
-    async with database.reading() as session:
+    async with database.reading(seconds=WHOLE_LIBRARY_SECONDS) as session:
         counted = await popularity.changes(session, now=now)
     noted = 0
     for start in range(0, len(counted), BATCH):
@@ -122,8 +121,8 @@ async def check_invariants(database: Database, settings: Settings, now: datetime
         JobFailed: with what was found.
     """
     del settings, now
-    async with database.reading() as session:
-        found = await violations(session, rules=await policies.rulebook(session))
+    async with database.reading(seconds=WHOLE_LIBRARY_SECONDS) as session:
+        found = await invariants.violations(session, rules=await policies.rulebook(session))
     listed = [f"invariant {item.invariant}, {item.rule}: {item.what}" for item in found]
     if listed:
         raise JobFailed(f"{len(listed)} violations", result={"violations": listed})

@@ -28,7 +28,10 @@ class Violation:
 
 
 async def violations(session: AsyncSession, *, rules: Rulebook) -> list[Violation]:
-    """Everything that contradicts an invariant, at most twenty of a kind. Reads the open state of the whole library."""
+    """Everything that contradicts an invariant, at most twenty of a kind.
+
+    Reads the open state of the whole library, in a session whose statements may take WHOLE_LIBRARY_SECONDS.
+    """
     found = [
         Violation(invariant, rule, str(what))
         for invariant, rule, statement in _STATEMENTS

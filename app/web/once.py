@@ -16,7 +16,7 @@ from app.idempotency.service import Answer
 FIELD: Final = "idempotency_key"
 
 
-class DoneAlready(Exception):  # not an error: it leaves the transaction, which has done nothing
+class DoneAlready(Exception):  # not an error: the transaction has done nothing
     """The form was sent before, and its effect stands; `answer` is what was kept of it."""
 
     def __init__(self, answer: Answer) -> None:

@@ -36,7 +36,7 @@ from app.web import covers, words
 from app.web.barcodes import barcode
 from app.web.files import address_of
 from app.web.marking import marked
-from app.web.once import claim, keep
+from app.web.once import DoneAlready, claim, keep
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 POLICY: Final = (
@@ -171,11 +171,18 @@ class View:
         Raises:
             app.web.once.DoneAlready: this form was sent before.
         """
+        known: DoneAlready | None = None
         async with self.database.transaction() as session:
-            scope = await claim(self.request, session, self.who, self.form, self.now)
-            yield session
-            if scope is not None:
-                await keep(session, scope, self.answered)
+            try:
+                scope = await claim(self.request, session, self.who, self.form, self.now)
+            except DoneAlready as done:
+                known = done  # told after the commit (app/idempotency/service.py: claim)
+            else:
+                yield session
+                if scope is not None:
+                    await keep(session, scope, self.answered)
+        if known:
+            raise known
 
     def keep_cookie(self, response: Response, name: str, value: str) -> None:
         """Remember a choice of this device; nothing personal."""

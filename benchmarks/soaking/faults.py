@@ -7,9 +7,9 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
+from tests.integration.commands.command_line import children
 from tests.servers import Postgres
 
 # The supervisor gives up when a worker ends before it answers, so only those are killed that surely do.
@@ -31,11 +31,11 @@ class Faults:
 
     async def kill_workers(self) -> None:
         """Kill one worker after the other, for ever; the first ones have answered already."""
-        self._born = dict.fromkeys(_workers(self.supervisor), -GROWN_UP_SECONDS)
+        self._born = dict.fromkeys(children(self.supervisor), -GROWN_UP_SECONDS)
         while True:
             await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.kill_every_seconds)
             now = time.monotonic()
-            alive = _workers(self.supervisor)
+            alive = children(self.supervisor)
             self._born = {pid: self._born.get(pid, now) for pid in alive}
             grown_up = [pid for pid, born in self._born.items() if now - born >= GROWN_UP_SECONDS]
             if grown_up:
@@ -53,16 +53,3 @@ class Faults:
             await asyncio.sleep(AWAY_SECONDS)
             await asyncio.to_thread(self.cluster.start, durable=True)
             self.restarts += 1
-
-
-def _workers(supervisor: int) -> list[int]:
-    """The processes that answer: the supervisor's children, without the one that watches over shared memory."""
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text()
-    return [pid for pid in map(int, children.split()) if b"spawn_main" in _command(pid)]
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""

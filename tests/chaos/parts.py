@@ -62,7 +62,11 @@ class Part:
         """Signal it and wait; gives its exit code."""
         with suppress(ProcessLookupError):
             self.process.send_signal(how)
-        return await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        try:
+            return await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"{self.name} did not end in {STOP_SECONDS} s: {self.last_words()}") from None
 
     def hang(self, *, hanging: bool) -> None:
         """Stop it and what it started, without closing anything, or let it go on."""

@@ -1,13 +1,18 @@
 """The autoscaler's algorithm: its bounds and windows, a library's day, and the picture of it."""
 
+import shutil
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
+import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.autoscaling import (
+    MEAN_MS,
     PICTURE,
     SYNC_SECONDS,
     Autoscaler,
@@ -17,7 +22,9 @@ from scripts.autoscaling import (
     picture,
     replay,
 )  # fmt: skip
+from scripts.k8s_render import render
 from tests import evidence
+from tests.deployment.conftest import named
 
 SHIPPED: Final = Autoscaler.shipped()
 demands = st.lists(st.floats(min_value=0, max_value=40), min_size=1, max_size=300)
@@ -87,3 +94,21 @@ def test_a_day_of_a_library_never_fills_its_pods_and_seldom_changes_them() -> No
 
 def test_the_picture_is_that_of_the_shipped_manifest() -> None:
     assert PICTURE.read_text(encoding="utf-8") == picture(), "`make autoscaling-picture` draws it anew"
+
+
+def test_requests_a_second_ask_for_pods_where_processor_time_would(copied: Path) -> None:
+    """The component, put into an overlay: both metrics, and a number that agrees with the measured costs."""
+    overlay = copied / "k8s" / "overlays" / "by-requests"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text("resources: [../../base]\ncomponents: [../../components/requests]\n")
+    documents = list(yaml.safe_load_all(render("by-requests", root=copied)))
+    scaler = named(documents, "HorizontalPodAutoscaler", "api")
+    by_time, by_requests = scaler["spec"]["metrics"]
+    assert by_time["resource"]["name"] == "cpu"
+    target = float(by_requests["pods"]["target"]["averageValue"])
+    assert target == pytest.approx(SHIPPED.target_cores * 1000 / MEAN_MS, rel=0.1)
+    adapter = yaml.safe_load((copied / "k8s" / "components" / "requests" / "adapter.yml").read_text())
+    (rule,) = adapter["rules"]["custom"]
+    assert rule["name"]["as"] == by_requests["pods"]["metric"]["name"]
+    assert rule["seriesQuery"].startswith('http_requests_total{job="library",')
+    shutil.rmtree(overlay)

@@ -15,7 +15,7 @@ Finding = tuple[str, str]
 """checkov's id and the resource."""
 
 FRAMEWORKS: Final = ("kubernetes", "terraform", "dockerfile")
-DOCKERFILES: Final = ("Dockerfile", "nginx/waf/modsecurity/Dockerfile")
+DOCKERFILES: Final = ("Dockerfile", "nginx/waf/modsecurity/Dockerfile", "etcd/Dockerfile")
 ARGUED: Final = ROOT / "tests" / "deployment" / "checkov.toml"
 LOUD_POD: Final = "Pod.library.loud"
 LOUD: Final = """

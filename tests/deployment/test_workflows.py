@@ -15,14 +15,22 @@ from tests.deployment.conftest import NODE_MODULES, ROOT, database_image, tool
 
 WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PINNED: Final = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-VERB: Final = re.compile(r"(?:sudo --preserve-env=ARGS )?make ([a-z0-9-]+)")
-# What of ci.yml is run here, and with which tests: the whole would take half an hour and start this very test again.
-# `stack` builds an image as root, `bench` loads the machine: .ci/run and `make bench` run them elsewhere.
+VERB: Final = re.compile(r"(?:sudo (?:--preserve-env=ARGS )?)?make ([a-z0-9-]+)")
+# What is run here, and with which tests: the whole would take hours and start this very test again.
 TRIED: Final = {
-    "checks": "",
-    "tests": "tests/unit/test_tasks.py -n 0",
-    "deploy-checks": "-k no_job_is_forgotten -n 0",
+    ("ci", "checks"): "",
+    ("ci", "tests"): "tests/unit/test_tasks.py -n 0 --cov-fail-under=0",
+    ("ci", "deploy-checks"): "-k no_job_is_forgotten -n 0",
+    ("nightly", "restore"): "-k disk_that_is_full -n 0",
+    ("nightly", "planted"): "tests/mutants -k fits -n 0",
 }
+# `scan` has nobody to ask here (tests/unit/scripts/test_scan.py), `stack` and `chaos` work as root, `bench`, `soak` and
+# `fuzz` load the machine, `dependencies` asks for each package's newest release. .ci/run and people run most of them.
+ELSEWHERE: Final = {
+    ("ci", "scan"), ("ci", "stack"), ("ci", "chaos"), ("ci", "bench"), ("nightly", "soak"), ("nightly", "chaos"),
+    ("nightly", "fuzz"), ("nightly", "stack"),
+    ("nightly", "scan"), ("nightly", "dependencies"),
+}  # fmt: skip
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -96,6 +104,19 @@ def test_every_step_is_a_verb_of_the_makefile() -> None:
                 assert "${{" not in step["run"], "values come by the environment, where no shell reads them"
 
 
+def test_what_is_meant_for_pytest_reaches_nothing_else() -> None:
+    """ARGS of the whole workflow would be an unknown option to the bench."""
+    recipes = re.findall(r"^([a-z0-9-]+):.*## .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    others = {verb for verb, recipe in recipes if "$(ARGS)" in recipe and "pytest" not in recipe}
+    assert {"bench", "chaos", "soak"} <= others
+    for path in WORKFLOWS:
+        workflow = loaded(path)
+        for name, step in steps(path):
+            if VERB.findall(step.get("run", "")) and VERB.findall(step["run"])[0] in others:
+                given = workflow.get("env", {}) | workflow["jobs"][name].get("env", {}) | step.get("env", {})
+                assert not given.get("ARGS"), f"{path.name}, {name}"
+
+
 def test_nobody_may_more_than_he_needs() -> None:
     for path in WORKFLOWS:
         workflow = loaded(path)
@@ -121,8 +142,9 @@ def test_the_servers_of_the_pipeline_are_those_of_compose() -> None:
 
 
 def test_no_job_is_forgotten() -> None:
-    """What this file tries of ci.yml and what it leaves out are together all of it."""
-    assert {*TRIED, "stack", "bench"} == set(loaded(ROOT / ".github" / "workflows" / "ci.yml")["jobs"])
+    """What this file tries and what it leaves out are together all that is run of itself."""
+    jobs = {(path.stem, job) for path in WORKFLOWS if path.stem != "deploy" for job in loaded(path)["jobs"]}
+    assert TRIED.keys() | ELSEWHERE == jobs
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +168,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("job", TRIED)
-def test_what_ci_runs_runs(job: str, clone: Path) -> None:
-    workflow = loaded(ROOT / ".github" / "workflows" / "ci.yml")
+@pytest.mark.parametrize(("workflow_of", "job"), TRIED)
+def test_what_the_pipeline_runs_runs(workflow_of: str, job: str, clone: Path) -> None:
+    workflow = loaded(ROOT / ".github" / "workflows" / f"{workflow_of}.yml")
     found = workflow["jobs"][job]
     # The servers of the pipeline's own are not here; without their addresses, tests start what they need.
     given = {name: value for name, value in found.get("env", {}).items() if name != "TEST_POSTGRES_URL"}
     for step in found["steps"]:
         if "run" not in step:
             continue
-        environment = os.environ | workflow["env"] | given | step.get("env", {}) | {"ARGS": TRIED[job]}
+        environment = os.environ | workflow.get("env", {}) | given | step.get("env", {})
+        environment |= {"ARGS": TRIED[workflow_of, job]}
         # Whoever said `make check-deploy ARGS=…` said it to that alone: by MAKEFLAGS it would reach these too.
         environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "MAKE"))}
         done = subprocess.run(

@@ -23,8 +23,15 @@ CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 ADDRESS = re.compile(r"(?:localhost:\d+|[\s`'\"])(/(?:api/v1|health|metrics|docs|redoc|openapi)[\w/.{}$-]*)")
 LIBRARY = re.compile(r"(?:^|[`\s/])library ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
 CAPITALS = re.compile(r"(?<![\w/.])[A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9]\b")
-# For `make test` and the pipeline, and not the service's.
-NO_SETTINGS = {"BENCH_CACHE", "KUBECONFIG_CONTENT", "PROMETHEUS_URL", "TEST_POSTGRES_URL", "WEBHOOK_URL"}
+# For `make test`, the pipeline and Compose, and not the service's.
+NO_SETTINGS = {
+    "BENCH_CACHE",
+    "COMPOSE_FILE",
+    "KUBECONFIG_CONTENT",
+    "PROMETHEUS_URL",
+    "TEST_POSTGRES_URL",
+    "WEBHOOK_URL",
+}
 SHELL = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 DECISIONS = ROOT / "docs" / "adr"

@@ -20,7 +20,7 @@ def run(*command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "nginx/waf/modsecurity/Dockerfile"])
+@pytest.mark.parametrize("name", ["Dockerfile", "nginx/waf/modsecurity/Dockerfile", "etcd/Dockerfile"])
 def test_a_dockerfile_follows_the_rules_for_dockerfiles(name: str) -> None:
     assert run("hadolint", name) == ""
 
@@ -30,7 +30,9 @@ def test_a_compose_file_is_what_the_compose_specification_says(name: str) -> Non
     run("check-jsonschema", "--builtin-schema", "vendor.compose-spec", name)
 
 
-@pytest.mark.parametrize("over", [(), ("docker-compose.dev.yml",), ("docker-compose.waf.yml",)])
+@pytest.mark.parametrize(
+    "over", [(), ("docker-compose.dev.yml",), ("docker-compose.waf.yml",), ("docker-compose.ha.yml",)]
+)
 def test_no_service_has_more_rights_than_it_needs(over: tuple[str, ...]) -> None:
     """What checkov asks of a pod; it doesn't read Compose."""
     for name, service in merged(*over)["services"].items():

@@ -1,11 +1,15 @@
 """Planting a bug in a copy of the code and running the tests that must notice it."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 300
@@ -34,6 +38,16 @@ class Mutant:
     right: str
     wrong: str
     noticed_by: str = CIRCULATION
+
+
+def seed_of(config: pytest.Config) -> int:
+    return int(os.environ.get("SEED") or config.getoption("randomly_seed", 1))
+
+
+def chosen(names: Iterable[str], count: int, config: pytest.Config) -> list[str]:
+    """So many of them at random, by SEED, or by pytest's own seed, which is the same in CI; FULL=1 takes all."""
+    listed = sorted(names)
+    return listed if os.environ.get("FULL") else sorted(random.Random(seed_of(config)).sample(listed, count))
 
 
 def plant(mutant: Mutant, folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Controls switched off: for each, the test that docs/asvs.md or docs/security.md names for it must fail then."""
 
-import os
-import random
 import re
 import sys
 from pathlib import Path
@@ -9,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests import evidence
-from tests.mutants.planting import ROOT, Mutant, noticed, plant, stands_once
+from tests.mutants.planting import ROOT, Mutant, chosen, noticed, plant, seed_of, stands_once
 
 AUTH, SECURITY, UNIT, UPLOADS = (
     "tests/integration/auth", "tests/integration/security", "tests/unit/security", "tests/integration/uploads",
 )  # fmt: skip
 MATRIX = f"{SECURITY}/test_matrix.py::test_every_route_lets_in_whom_the_matrix_says_and_nobody_else"
-# Others in each run: by SEED, or pytest's own seed, which is the same in CI. FULL=1 switches all of them off.
-SAMPLE = 20
+# In each run; the pipeline switches all of them off each night.
+SAMPLE = 10
 SQLITE = ("-k", "not postgresql and not bucket")
 
 CONTROLS = {
@@ -266,15 +264,9 @@ CONTROLS = {
 }
 
 
-def seed_of(config: pytest.Config) -> int:
-    return int(os.environ.get("SEED") or config.getoption("randomly_seed", 1))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" in metafunc.fixturenames:
-        names = sorted(CONTROLS)
-        chosen = names if os.environ.get("FULL") else random.Random(seed_of(metafunc.config)).sample(names, SAMPLE)
-        metafunc.parametrize("name", sorted(chosen))
+        metafunc.parametrize("name", chosen(CONTROLS, SAMPLE, metafunc.config))
 
 
 def test_the_named_test_notices_that_a_control_is_off(

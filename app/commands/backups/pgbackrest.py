@@ -16,6 +16,7 @@ from app.core.config import Settings
 from app.core.errors import SettingsError
 
 STANZA: Final = "library"
+SERVERS: Final = 8  # of one stanza, as many as pgBackRest takes
 SHOWN_CHARACTERS: Final = 300
 UNWRITTEN: Final = "[064]"
 FULL_DISK: Final = "No space left on device"
@@ -36,7 +37,7 @@ class Cluster:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """As PGBACKREST_CONFIG says.
+        """As PGBACKREST_CONFIG says; of several servers that follow each other, the one that is the primary now.
 
         Raises:
             SettingsError.
@@ -48,12 +49,27 @@ class Cluster:
                 " Backups of PostgreSQL are made where pgBackRest and the cluster's folder are: docs/backup.md"
             )
         said = config[STANZA]
-        return cls(
-            Path(said["pg1-path"]),
-            Path(said.get("pg1-socket-path", "/var/run/postgresql")),
-            int(said.get("pg1-port", "5432")),
-            said.get("pg1-user", "postgres"),
+        return max(
+            (
+                cls(
+                    Path(said[f"{each}-path"]),
+                    Path(said.get(f"{each}-socket-path", "/var/run/postgresql")),
+                    int(said.get(f"{each}-port", "5432")),
+                    said.get(f"{each}-user", "postgres"),
+                )
+                for each in (f"pg{number}" for number in range(1, SERVERS + 1))
+                if f"{each}-path" in said
+            ),
+            key=cls._led_at,
         )
+
+    def _led_at(self) -> float:
+        """When it last wrote as a primary: one that crashed has not, since another was promoted."""
+        try:
+            is_standby = (self.data / "standby.signal").exists()
+            return 0 if is_standby else (self.data / "global" / "pg_control").stat().st_mtime
+        except OSError:
+            return 0
 
     @property
     def owner(self) -> str:

@@ -22,10 +22,10 @@ from app.commands.backups.postgres import Postgres
 from app.commands.backups.sqlite import Sqlite
 from app.core import migrations
 from app.core.config import Settings
-from app.core.db import Database, Generation
+from app.core.db import WHOLE_LIBRARY_SECONDS, Database, Generation
 from app.core.revision import is_pending
 from app.erasure import service as erasure
-from app.loans.invariants import violations
+from app.loans import invariants
 from app.policies import service as policies
 
 
@@ -116,8 +116,8 @@ async def _made_good(settings: Settings, scratch: Scratch, began: float) -> Repo
         await _outdate(database, now)
         _, erased = await erasure.replay(database, place.storage(), timezone=settings.timezone, now=now)
         await database.scrub()
-        async with database.reading() as session:
-            found = await violations(session, rules=await policies.rulebook(session))
+        async with database.reading(seconds=WHOLE_LIBRARY_SECONDS) as session:
+            found = await invariants.violations(session, rules=await policies.rulebook(session))
     return Report(
         backup=scratch.backup.label,
         size_bytes=scratch.backup.size_bytes,

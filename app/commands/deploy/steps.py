@@ -22,7 +22,7 @@ library serve --host 127.0.0.1 --port 8099 & server=$!
 trap 'kill $server; wait $server || true' EXIT
 python - <<'END'
 import json, time, urllib.request
-for _ in range(300):
+for _ in range(1200):
     time.sleep(0.1)
     try:
         ready = urllib.request.urlopen("http://127.0.0.1:8099/health/ready", timeout=2)

@@ -1,5 +1,7 @@
 """From a book to a MARC record and back without loss: what cataloguing can't say goes along in field 887."""
 
+from __future__ import annotations  # so that naming a type of theirs doesn't load it
+
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -7,11 +9,10 @@ from copy import deepcopy
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pymarc import Field, Indicators, Record, Subfield
-from pymarc.leader import Leader
 
 from app.books.schemas import BookCreate
 from app.copies.schemas import CopyCreate
+from app.core.loading import pymarc
 from app.imports.formats.holdings import field_of
 from app.imports.formats.mapping import Unmappable, book_of
 
@@ -22,7 +23,7 @@ EXTRA_CHARACTERS: Final = 2_000
 LEADER: Final = "00000nam a2200000 u 4500"
 
 
-def book_in(record: Record) -> BookCreate:
+def book_in(record: pymarc.Record) -> BookCreate:
     """The book that the record describes; exactly the one that `record_of` was given, if that wrote it.
 
     Raises:
@@ -45,8 +46,8 @@ def book_in(record: Record) -> BookCreate:
 
 
 def record_of(
-    book: BookCreate, *, number: str, source: str, base: Record | None, copies: Sequence[CopyCreate]
-) -> Record:
+    book: BookCreate, *, number: str, source: str, base: pymarc.Record | None, copies: Sequence[CopyCreate]
+) -> pymarc.Record:
     """A record that describes the book and its copies; fields of `base` that say nothing else are kept as they are."""
     record = deepcopy(base) if base else _blank()
     record.remove_fields("952", "852")
@@ -65,18 +66,18 @@ def record_of(
     for copy in copies:
         record.add_field(field_of(copy))
     leader = str(record.leader)
-    record.leader = Leader(f"{leader[:9]}a{leader[10:]}")
+    record.leader = pymarc.leader.Leader(f"{leader[:9]}a{leader[10:]}")
     return record
 
 
-def _described(record: Record) -> BookCreate | None:
+def _described(record: pymarc.Record) -> BookCreate | None:
     try:
         return book_of(record)
     except (Unmappable, ValueError):
         return None
 
 
-def _fingerprint(record: Record) -> str:
+def _fingerprint(record: pymarc.Record) -> str:
     """Of every field but holdings and our own: whoever changes the record makes what goes along stale."""
     fields = [
         (
@@ -89,7 +90,7 @@ def _fingerprint(record: Record) -> str:
     return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:32]
 
 
-def _rewrite(record: Record, book: BookCreate, described: BookCreate | None) -> None:
+def _rewrite(record: pymarc.Record, book: BookCreate, described: BookCreate | None) -> None:
     """Replace the fields of every part that differs; notes and other fields stay."""
     for names, tags in _PARTS:
         if described is not None and all(getattr(book, name) == getattr(described, name) for name in names):
@@ -106,7 +107,7 @@ def _rewrite(record: Record, book: BookCreate, described: BookCreate | None) -> 
     _control(record, "008", _fixed(record, book))
 
 
-def _titles(book: BookCreate) -> Iterable[Field]:
+def _titles(book: BookCreate) -> Iterable[pymarc.Field]:
     skipped = 0
     if book.sort_title and book.title.endswith(book.sort_title):
         skipped = len(book.title) - len(book.sort_title)
@@ -116,7 +117,7 @@ def _titles(book: BookCreate) -> Iterable[Field]:
     yield from (_field("246", "3 ", [("a", title)]) for title in book.alternative_titles)
 
 
-def _names(book: BookCreate) -> Iterable[Field]:
+def _names(book: BookCreate) -> Iterable[pymarc.Field]:
     for place, contributor in enumerate(book.contributors):
         if place == 0 and contributor.role == "author":
             yield _field("100", "1 ", [("a", contributor.name)])
@@ -125,37 +126,37 @@ def _names(book: BookCreate) -> Iterable[Field]:
             yield _field("700", "1 ", [("a", contributor.name), *role])
 
 
-def _imprint(book: BookCreate) -> Iterable[Field]:
+def _imprint(book: BookCreate) -> Iterable[pymarc.Field]:
     parts = (("a", book.place), ("b", book.publisher), ("c", book.date))
     found = [(code, value) for code, value in parts if value]
     if found:
         yield _field("264", " 1", found)
 
 
-def _languages(book: BookCreate) -> Iterable[Field]:
+def _languages(book: BookCreate) -> Iterable[pymarc.Field]:
     if len(book.languages) > 1:
         yield _field("041", "0 ", [("a", language) for language in book.languages])
 
 
-def _numbers(book: BookCreate) -> Iterable[Field]:
+def _numbers(book: BookCreate) -> Iterable[pymarc.Field]:
     for number in book.identifiers:
         yield _field(_NUMBER_TAGS[number.type], "  ", [("a", number.value)])
 
 
-def _classes(book: BookCreate) -> Iterable[Field]:
+def _classes(book: BookCreate) -> Iterable[pymarc.Field]:
     for item in book.classifications:
         tag = _SCHEME_TAGS.get(item.scheme, "084")
         yield _field(tag, "  ", [("a", item.value), *([("2", item.scheme)] if tag == "084" else [])])
 
 
-def _subjects(book: BookCreate) -> Iterable[Field]:
+def _subjects(book: BookCreate) -> Iterable[pymarc.Field]:
     for subject in book.subjects:
         main, *divisions = subject.split(" -- ")
         yield _field("650", " 4", [("a", main), *(("x", division) for division in divisions)])
 
 
 def _simple(tag: str, indicators: str, name: str) -> Any:
-    def build(book: BookCreate) -> Iterable[Field]:
+    def build(book: BookCreate) -> Iterable[pymarc.Field]:
         value = getattr(book, name)
         for text in value if isinstance(value, list) else [value] if value else []:
             yield _field(tag, indicators, [("a", text)])
@@ -163,7 +164,7 @@ def _simple(tag: str, indicators: str, name: str) -> Any:
     return build
 
 
-def _fixed(record: Record, book: BookCreate) -> str:
+def _fixed(record: pymarc.Record, book: BookCreate) -> str:
     present = record.get("008")
     data = (present.data or "").ljust(40, "|")[:40] if present is not None else f"      s    {'|' * 29}"
     year = f"{book.year:04}" if book.year and 0 < book.year <= _LAST_YEAR else "uuuu"
@@ -171,20 +172,20 @@ def _fixed(record: Record, book: BookCreate) -> str:
     return f"{data[:7]}{year}{data[11:35]}{language}{data[38:]}".ljust(40, "|")
 
 
-def _blank() -> Record:
-    record = Record(force_utf8=True)
-    record.leader = Leader(LEADER)
+def _blank() -> pymarc.Record:
+    record = pymarc.Record(force_utf8=True)
+    record.leader = pymarc.leader.Leader(LEADER)
     return record
 
 
-def _control(record: Record, tag: str, data: str) -> None:
+def _control(record: pymarc.Record, tag: str, data: str) -> None:
     record.remove_fields(tag)
-    record.add_ordered_field(Field(tag=tag, data=data))
+    record.add_ordered_field(pymarc.Field(tag=tag, data=data))
 
 
-def _field(tag: str, indicators: str, subfields: Iterable[tuple[str, str]]) -> Field:
-    parts = [Subfield(code, value) for code, value in subfields]
-    return Field(tag=tag, indicators=Indicators(indicators[0], indicators[1]), subfields=parts)
+def _field(tag: str, indicators: str, subfields: Iterable[tuple[str, str]]) -> pymarc.Field:
+    parts = [pymarc.Subfield(code, value) for code, value in subfields]
+    return pymarc.Field(tag=tag, indicators=pymarc.Indicators(indicators[0], indicators[1]), subfields=parts)
 
 
 _MAX_NONFILING: Final = 9

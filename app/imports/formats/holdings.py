@@ -1,19 +1,21 @@
 """Holdings: copies that stand in bibliographic records (fields 852 and 952) or in columns of a table."""
 
+from __future__ import annotations  # so that naming a type of theirs doesn't load it
+
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pydantic import ValidationError
-from pymarc import Field, Indicators, Record, Subfield
 
 from app.copies.schemas import CopyCreate
+from app.core.loading import pymarc
 from app.imports.formats.punctuation import clean
 
 COLUMNS: Final = ("barcode", "call_number", "branch", "shelf_location", "item_type", "price_minor", "note")
 
 
-def copies_of(record: Record) -> tuple[tuple[CopyCreate, ...], tuple[str, ...]]:
+def copies_of(record: pymarc.Record) -> tuple[tuple[CopyCreate, ...], tuple[str, ...]]:
     """The copies that the record's holdings describe, and what is wrong with those that can't be used.
 
     A holding without a barcode is no copy that could be lent. Source: MARC 21 Format for Holdings Data (852); the
@@ -44,17 +46,19 @@ def code_of(text: str) -> str:
     return _NO_CODE.sub("-", text.strip().lower()).strip("-_")[:32]
 
 
-def field_of(copy: CopyCreate) -> Field:
+def field_of(copy: CopyCreate) -> pymarc.Field:
     """The 952 field that `copies_of` reads back."""
     values = copy.model_dump()
-    return Field(
+    return pymarc.Field(
         tag="952",
-        indicators=Indicators(" ", " "),
-        subfields=[Subfield(code, str(values[name])) for code, name in _KOHA.items() if values[name] is not None],
+        indicators=pymarc.Indicators(" ", " "),
+        subfields=[
+            pymarc.Subfield(code, str(values[name])) for code, name in _KOHA.items() if values[name] is not None
+        ],
     )
 
 
-def _written(field: Field, codes: Mapping[str, str]) -> dict[str, object]:
+def _written(field: pymarc.Field, codes: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for code, value in field.subfields:
         name = codes.get(code)

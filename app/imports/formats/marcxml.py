@@ -1,13 +1,13 @@
 """MARCXML: records read one by one from a stream of any length, and written."""
 
+from __future__ import annotations  # so that naming a type of theirs doesn't load it
+
 from collections.abc import Iterator
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from pymarc import Field, Indicators, Record, Subfield
-from pymarc.leader import Leader
-
+from app.core.loading import pymarc
 from app.imports.opening import Source, UnusableFile
 
 NAMESPACE: Final = "http://www.loc.gov/MARC21/slim"
@@ -29,7 +29,7 @@ class RecordTooLong(UnusableFile):
     code, detail = "record_too_long", "{name} holds a record of more than {limit} characters."
 
 
-def records(source: Source) -> Iterator[Record]:
+def records(source: Source) -> Iterator[pymarc.Record]:
     """Every `record` element; memory holds one chunk's records.
 
     Raises:
@@ -41,7 +41,7 @@ def records(source: Source) -> Iterator[Record]:
     yield from reader.feed(b"", is_last=True)
 
 
-def records_in(data: bytes, name: str = "record") -> list[Record]:
+def records_in(data: bytes, name: str = "record") -> list[pymarc.Record]:
     """All records of a text that is there whole, whatever they are wrapped in.
 
     Raises:
@@ -50,13 +50,13 @@ def records_in(data: bytes, name: str = "record") -> list[Record]:
     return _Reader(name).feed(data, is_last=True)
 
 
-def record_of(data: bytes) -> Record:
+def record_of(data: bytes) -> pymarc.Record:
     """The one record of a text that `text_of` wrote."""
     [record] = records_in(data)
     return record
 
 
-def text_of(record: Record) -> str:
+def text_of(record: pymarc.Record) -> str:
     """The record as a `record` element without a namespace of its own."""
     parts = ["<record>", f"<leader>{escape(str(record.leader))}</leader>"]
     for field in record.fields:
@@ -80,12 +80,12 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._ready: list[Record] = []
-        self._record: Record | None = None
+        self._ready: list[pymarc.Record] = []
+        self._record: pymarc.Record | None = None
         self._text: list[str] = []
         self._size = 0
         self._attributes: dict[str, str] = {}
-        self._subfields: list[Subfield] = []
+        self._subfields: list[pymarc.Subfield] = []
         self._code = ""
         self._parser = expat.ParserCreate(namespace_separator=" ")
         self._parser.buffer_text = True
@@ -94,7 +94,7 @@ class _Reader:
         self._parser.CharacterDataHandler = self._characters
         self._parser.StartDoctypeDeclHandler = self._doctype
 
-    def feed(self, data: bytes, *, is_last: bool) -> list[Record]:
+    def feed(self, data: bytes, *, is_last: bool) -> list[pymarc.Record]:
         try:
             self._parser.Parse(data, is_last)
         except expat.ExpatError as error:
@@ -107,7 +107,7 @@ class _Reader:
         local = name.rpartition(" ")[2]
         self._text = []
         if local == "record":
-            self._record, self._size = Record(), 0
+            self._record, self._size = pymarc.Record(), 0
         elif local in {"datafield", "controlfield"}:
             self._attributes, self._subfields = attributes, []
         elif local == "subfield":
@@ -119,15 +119,17 @@ class _Reader:
             return
         local, text = name.rpartition(" ")[2], "".join(self._text)
         if local == "leader":
-            record.leader = Leader(text.ljust(24)[:24])
+            record.leader = pymarc.leader.Leader(text.ljust(24)[:24])
         elif local == "subfield":
-            self._subfields.append(Subfield(self._code, text))
+            self._subfields.append(pymarc.Subfield(self._code, text))
         elif local == "controlfield":
-            record.add_field(Field(tag=self._attributes.get("tag", "000"), data=text))
+            record.add_field(pymarc.Field(tag=self._attributes.get("tag", "000"), data=text))
         elif local == "datafield":
             first, second = ((self._attributes.get(name) or " ")[:1] for name in ("ind1", "ind2"))
             tag = self._attributes.get("tag", "000")
-            record.add_field(Field(tag=tag, indicators=Indicators(first, second), subfields=self._subfields))
+            record.add_field(
+                pymarc.Field(tag=tag, indicators=pymarc.Indicators(first, second), subfields=self._subfields)
+            )
         elif local == "record":
             self._ready.append(record)
             self._record = None

@@ -1,5 +1,7 @@
 """Reading a catalogue file: which format it is in, and its records one by one with their keys."""
 
+from __future__ import annotations  # so that naming a type of theirs doesn't load it
+
 import hashlib
 import json
 import logging
@@ -8,10 +10,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pydantic import ValidationError
-from pymarc import Record
-from pymarc.exceptions import PymarcException
 
 from app.books.schemas import BookCreate
+from app.core.loading import pymarc
 from app.imports.formats import holdings, marcxml, texts
 from app.imports.formats.building import book_in
 from app.imports.formats.framing import frames
@@ -65,11 +66,11 @@ def kept_book(record_format: str, record: bytes) -> BookCreate | None:
     """The book that a kept record describes; None if it can't be read any more."""
     try:
         if record_format == Format.MARC:
-            return book_in(Record(record, hide_utf8_warnings=True))
+            return book_in(pymarc.Record(record, hide_utf8_warnings=True))
         if record_format == Format.MARCXML:
             return book_in(marcxml.record_of(record))
         return BookCreate.model_validate_json(record)
-    except (PymarcException, ValueError, LookupError, UnusableFile):
+    except (pymarc.exceptions.PymarcException, ValueError, LookupError, UnusableFile):
         return None
 
 
@@ -86,14 +87,14 @@ def _read(known: Format, raw: Any, position: int, source_name: str | None) -> In
 def marc_record(data: bytes, *, position: int, source_name: str | None = None) -> Incoming | Unread:
     """One record of an ISO 2709 file as it is taken in."""
     try:
-        record = Record(data, hide_utf8_warnings=True)
-    except (PymarcException, ValueError, LookupError) as error:
+        record = pymarc.Record(data, hide_utf8_warnings=True)
+    except (pymarc.exceptions.PymarcException, ValueError, LookupError) as error:
         return Unread(position, reason_of(error))
     return _incoming(record, data, Format.MARC, position, source_name)
 
 
 def _incoming(
-    record: Record, data: bytes, record_format: Format, position: int, source_name: str | None
+    record: pymarc.Record, data: bytes, record_format: Format, position: int, source_name: str | None
 ) -> Incoming | Unread:
     number = _control(record, "001")
     is_deleted = str(record.leader)[5] == "d"
@@ -160,7 +161,7 @@ def reason_of(error: Exception) -> str:
     return f"the record's structure is damaged: {str(error) or type(error).__name__}"
 
 
-def _control(record: Record, tag: str) -> str | None:
+def _control(record: pymarc.Record, tag: str) -> str | None:
     field = record.get(tag)
     return (field.data or "").strip()[:255] or None if field else None
 

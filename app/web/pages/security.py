@@ -6,7 +6,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-import segno
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from markupsafe import Markup
@@ -20,6 +19,7 @@ from app.api.v1.endpoints import mfa as api_mfa
 from app.auth.schemas import CodeProof, Confirmation, PasskeyCreate, PasskeyLogin, PasswordChange
 from app.auth.service import accounts, factors, keys, passkeys, sessions
 from app.core.errors import AppError
+from app.core.loading import segno
 from app.web import forms
 from app.web.forms import Mistakes
 from app.web.page import HEADERS, Page, View

@@ -16,19 +16,12 @@ JUMPS = ("+30m", "-30m", "+2h", "+0")
 
 
 @asynccontextmanager
-async def a_third_service(site: Site, clock: str, **changes: str) -> AsyncIterator[Path]:
-    """Beside the two, answering a third of what is asked, by a clock of its own; the path says how far it is off."""
-    library = _faketime()
-    told = site.folder / "clock"
-    told.write_text(clock)
-    by = {
-        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
-    part = await site.start_service("api-3", **by, **changes)
+async def a_third_service(site: Site, **changes: str) -> AsyncIterator[None]:
+    """Beside the two, answering a third of what is asked."""
+    part = await site.start_service("api-3", **changes)
     site.members(*USUAL, "api-3")
     try:
-        yield told
+        yield
     finally:
         site.members(*USUAL)
         await asyncio.sleep(1)
@@ -44,9 +37,12 @@ def _faketime() -> Path:
 
 @fault("clock of one machine jumps half an hour and two hours", lasts=120)
 async def clock_jumps(site: Site, _load: Load) -> str:
-    async with a_third_service(site, "+0") as clock:
+    told = site.folder / "clock"
+    told.write_text("+0")
+    by = {"LD_PRELOAD": str(_faketime()), "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1"}
+    async with a_third_service(site, **by, FAKETIME_DONT_FAKE_MONOTONIC="1"):
         for jump in JUMPS:
-            clock.write_text(jump)
+            told.write_text(jump)
             await asyncio.sleep(HARM_SECONDS / 2)
     return "by " + ", ".join(JUMPS)
 
@@ -57,7 +53,7 @@ async def summer_time(site: Site, _load: Load) -> str:
     begins = datetime.now(UTC) + timedelta(seconds=START_SECONDS)
     ends = begins + timedelta(days=1)
     rule = f"WIN0SUM,J{_day(begins)}/{begins:%H:%M:%S},J{_day(ends)}/{ends:%H:%M:%S}"
-    async with a_third_service(site, "+0", TZ=rule):
+    async with a_third_service(site, TZ=rule):
         left = (begins - datetime.now(UTC)).total_seconds()
         assert left > 0, "it was not up before the hour changed"
         await asyncio.sleep(left + HARM_SECONDS / 2)

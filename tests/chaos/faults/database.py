@@ -92,7 +92,8 @@ async def planned_restart(site: Site, load: Load) -> str:
     await asyncio.to_thread(site.cluster.stop, "fast")
     await start_again(site)
     await pgbouncer(site, "RESUME library")
-    gap = await write_gap(load, paused_at)
+    up_at = time.monotonic()
+    gap = await write_gap(load, up_at) + up_at - paused_at
     site.kills["planned restart"] = [gap]
     assert gap <= RESTART_GAP_SECONDS, f"no write for {gap:.1f} s"
     return f"write gap {gap:.2f} s"
@@ -127,18 +128,16 @@ async def backend_killed(site: Site, _load: Load) -> None:
     await asyncio.sleep(1)
 
 
-@fault("PgBouncer killed", may_fail="all", within=2)
+@fault("PgBouncer killed", may_fail="all", within=4)
 async def pgbouncer_killed(site: Site, _load: Load) -> None:
-    for each in inside.run(
-        "pgrep", "--ns", str(site.parts["pgbouncer"].process.pid), "--nslist", "net", "-x", "pgbouncer"
-    ).split():
-        os.kill(int(each), signal.SIGKILL)
-    await site.parts["pgbouncer"].end(signal.SIGKILL)
+    """Whoever keeps it notices within a second."""
+    whole = psutil.Process(site.parts["pgbouncer"].process.pid)
+    for each in (*whole.children(), whole):
+        each.kill()
     await asyncio.sleep(1)
-    await site.start_pgbouncer().wait_for_port(PGBOUNCER_PORT)
 
 
-@fault("every connection of the pool taken", may_fail="all", within=3, is_quick=True)
+@fault("every connection of the pool taken", may_fail="all", within=3)
 async def pool_exhausted(site: Site, _load: Load) -> str:
     """Somebody holds open as many transactions as PgBouncer has connections; who can't get one is told so soon."""
     where = ["psql", "-q", "-h", "127.0.0.1", "-p", str(PGBOUNCER_PORT), "-U", "library_app", "-d", "library"]

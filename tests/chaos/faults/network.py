@@ -13,7 +13,7 @@ HARM_SECONDS = 4.0
 LOST_PERCENT = 5
 
 
-@fault("database slow: 40 ms more each way", may_fail="all", is_quick=True)
+@fault("database slow: 40 ms more each way", may_fail="all")
 async def database_slow(site: Site, _load: Load) -> None:
     site.database_proxy.delay_seconds = 0.04
     await asyncio.sleep(HARM_SECONDS)
@@ -61,7 +61,7 @@ def cut_off(port: int) -> tuple[str, str]:
     return f"tcp dport {port} drop", f"tcp sport {port} drop"
 
 
-@fault("partition between service and database", may_fail="all", within=8)
+@fault("partition between service and database", may_fail="all", within=8, is_quick=True)
 async def database_partitioned(site: Site, _load: Load) -> None:
     """Afterwards connections go on when their packets are sent again, or are given up."""
     with filtered(*cut_off(site.database_proxy.port)):

@@ -92,7 +92,7 @@ def _flip(path: Path) -> None:
         file.write(bytes([byte ^ 1]))
 
 
-@fault("schema widened under load", is_quick=True)
+@fault("schema widened under load")
 async def schema_widened(site: Site, _load: Load) -> None:
     """As a migration does it: short locks, asked for again when they can't be had; then an index beside the writers."""
     for _ in range(50):

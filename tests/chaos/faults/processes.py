@@ -22,7 +22,7 @@ async def worker_killed(site: Site, _load: Load) -> None:
     await asyncio.sleep(2)
 
 
-@fault("worker's loop blocked", may_fail="writes", is_quick=True)
+@fault("worker's loop blocked", may_fail="writes")
 async def worker_blocked(site: Site, _load: Load) -> None:
     """Whom it has accepted waits, and who needs a row that it has locked is refused; all others are answered."""
     worker = random.choice(site.workers())

@@ -8,9 +8,10 @@ from tests.chaos import inside
 from tests.chaos.fault import fault
 from tests.chaos.load import Load
 from tests.chaos.site import Site
+from tests.integration.uploads.samples import PDF
 
 FILLER = "filler"
-DOCUMENT = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n"
+HEAD, TAIL = PDF[:9], PDF[9:]
 UPLOADS = 6
 
 
@@ -20,7 +21,7 @@ async def uploads_full(site: Site, load: Load) -> str:
     desk = {"Authorization": f"Bearer {load.people.desk()}"}
 
     async def upload(number: int) -> int:
-        content = DOCUMENT + b"%" + str(number).encode() * 200_000
+        content = HEAD + b"%" + str(number).encode() * 200_000 + b"\n" + TAIL
         answer = await load.town.post(f"{ROOT}/uploads?kind=document", content=content, headers=desk)
         return answer.status_code
 

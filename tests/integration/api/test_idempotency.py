@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from app.books.models import Book
 from app.core.db import Database
@@ -87,3 +87,34 @@ async def test_keys_belong_to_one_person_one_address_and_one_day(
 async def test_a_key_that_is_none_is_refused(librarian: Person, key: str) -> None:
     answer = await librarian.client.post(BOOKS, json={"title": "Dune"}, headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+async def test_an_answer_is_given_again_by_a_commit_that_waits_like_the_first(
+    librarian: Person, database: Database
+) -> None:
+    """A commit that was given up while it waited for a standby is seen, and lost with its server."""
+    await librarian.client.post(BOOKS, json={"title": "Dune"}, headers=KEY)
+    again = await librarian.client.post(BOOKS, json={"title": "Dune"}, headers=KEY)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    if not database.is_sqlite:  # where nobody is waited for
+        assert await ended(database) == "committed"
+
+
+async def ended(database: Database) -> str | None:
+    """How the last transaction ended that locked the only key."""
+    said = text("SELECT pg_xact_status(xmax::text::xid8) FROM idempotency_keys WHERE xmax <> '0'::xid")
+    async with database.reading() as session:
+        return (await session.execute(said)).scalar_one_or_none()
+
+
+async def test_so_does_a_form_s(librarian: Person, reader: Person, database: Database) -> None:
+    book = (await librarian.client.post(BOOKS, json={"title": "Dune"})).json()
+    await librarian.client.post(f"{BOOKS}/{book['id']}/copies", json={"barcode": "3001"})
+    form = {"pickup_branch": "main", "idempotency_key": "f"}
+    url, ours = f"/books/{book['id']}/bookings", {"Sec-Fetch-Site": "same-origin"}
+    first = await reader.client.post(url, data=form, headers=ours)
+    again = await reader.client.post(url, data=form, headers=ours)
+    assert (first.status_code, again.status_code) == (303, 303)
+    assert again.headers["Location"] == first.headers["Location"]
+    if not database.is_sqlite:
+        assert await ended(database) == "committed"

@@ -15,12 +15,18 @@ OTHER_INDEXES: Final = """
 SELECT indexname, indexdef FROM pg_indexes
 WHERE tablename = 'loans' AND indexname NOT IN (SELECT conname FROM pg_constraint)
 """
+EVENTS: Final = """
+INSERT INTO events (change_id, kind, happened_at, book_id, copy_id, loan_id, branch_id, data)
+SELECT gen_random_uuid(), 'loan_opened', checked_out_at, book_id, copy_id, id, branch_id, '{}'
+FROM loans WHERE id NOT IN (SELECT loan_id FROM events WHERE kind = 'loan_opened')
+"""
 AT_ONCE: Final = 1_000_000
 
 
-async def fill(url: str, count: int) -> float:
-    """Multiply the one returned loan; gives the seconds. By the superuser: nothing is checked again, and the indexes
-    are built afterwards, as whoever loads that many does.
+async def fill(url: str, count: int, *, with_events: bool = False) -> float:
+    """Multiply the one returned loan, and the event of its opening too; gives the seconds.
+
+    By the superuser: nothing is checked again, and the indexes are built afterwards, as whoever loads so many does.
     """
     began = time.monotonic()
     connection = await asyncpg.connect(url)
@@ -34,7 +40,9 @@ async def fill(url: str, count: int) -> float:
             await asyncio.sleep(0)
         for _, definition in indexes:
             await connection.execute(definition)
-        await connection.execute("VACUUM ANALYZE loans")
+        if with_events:
+            await connection.execute(EVENTS)
+        await connection.execute("VACUUM ANALYZE")
     finally:
         await connection.close()
     return time.monotonic() - began

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
+from app.core import direct
 from app.core.db import Database
 
 READS = re.compile(r"\s*(?:WITH|SELECT|UPDATE|DELETE)\b", re.IGNORECASE)
@@ -19,16 +21,23 @@ Asked = list[tuple[str, Any]]
 
 @contextmanager
 def asked() -> Iterator[Asked]:
-    """The statements that every engine of this process sends while the block runs, with their parameters."""
+    """The statements that this process sends while the block runs, directly or by an engine, with their parameters."""
     sent: Asked = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         if READS.match(statement):
             sent.append((statement, parameters))
 
+    def values(statement: direct.Text, given: Any) -> list[Any]:
+        parameters = plain(statement, given)
+        note(None, None, statement.text, parameters)
+        return parameters
+
+    plain = direct.Text.values
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        yield sent
+        with patch.object(direct.Text, "values", values):
+            yield sent
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 

@@ -27,6 +27,7 @@ def test_a_short_soak_through_kills_and_restarts_ends_without_a_breach(backend: 
     outcome = soak(SMALL, seed=4, backend=backend)
     assert outcome.breaches == []
     assert outcome.figures["done"] > 20
+    assert outcome.figures["workers_killed"] > 0
     assert outcome.figures["database_restarts"] == (3 if backend == "postgresql" else 0)
 
 

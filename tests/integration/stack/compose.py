@@ -76,12 +76,29 @@ def merged(*overrides: str) -> dict[str, Any]:
     """docker-compose.yml with the files over it. Source: the Compose specification, Merge."""
     whole: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     for name in overrides:
-        whole = _merge(whole, yaml.safe_load((ROOT / name).read_text()))
+        whole = _merge(whole, yaml.load((ROOT / name).read_text(), Tagged))
     return whole
+
+
+class Instead(dict[Any, Any]):
+    """What an override says with `!override`: it stands in the place of what was there, and isn't merged."""
+
+
+class Tagged(yaml.SafeLoader):
+    """Reads `!override`."""
+
+
+def _instead(loader: Tagged, node: yaml.MappingNode) -> Instead:
+    return Instead(loader.construct_mapping(node, deep=True))
+
+
+Tagged.add_constructor("!override", _instead)
 
 
 def _merge(base: Any, over: Any, key: str = "") -> Any:
     """Mappings by key; commands are replaced, mounts by where they go; other lists grow; the rest is replaced."""
+    if isinstance(over, Instead):
+        return dict(over)
     if isinstance(base, dict) and isinstance(over, dict):
         return base | {name: _merge(base.get(name), value, name) for name, value in over.items()}
     if isinstance(base, list) and isinstance(over, list) and key not in {"command", "entrypoint", "test"}:

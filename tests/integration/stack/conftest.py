@@ -21,26 +21,34 @@ IS_FULL = bool(os.environ.get("FULL"))
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """All that docker-compose.yml names, and of its monitoring what Debian has, healthy by its own health checks."""
+def image_root() -> Iterator[Path]:
+    """The file system of the image that is built of this checkout."""
     assert os.geteuid() == 0, "network namespaces are root's"
     with Path(tempfile.gettempdir(), "library-stack.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one bridge of one name
         image.build()
-        container, image_root = image.mounted()
-        folder = Path(tempfile.mkdtemp(prefix="library-stack-"))
-        stack = Stack(folder, image_root)
+        container, root = image.mounted()
         try:
-            stack.open()
-            with collector((GATEWAY, 8080)) as taken:
-                stack.others["pager"] = GATEWAY
-                stack.pager = Pager(taken)
-                _start_all(stack)
-                yield stack
+            yield root
         finally:
-            stack.close()
             image.forget(container)
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack(image_root: Path) -> Iterator[Stack]:
+    """All that docker-compose.yml names, and of its monitoring what Debian has, healthy by its own health checks."""
+    folder = Path(tempfile.mkdtemp(prefix="library-stack-"))
+    stack = Stack(folder, image_root)
+    try:
+        stack.open()
+        with collector((GATEWAY, 8080)) as taken:
+            stack.others["pager"] = GATEWAY
+            stack.pager = Pager(taken)
+            _start_all(stack)
+            yield stack
+    finally:
+        stack.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_all(stack: Stack) -> None:

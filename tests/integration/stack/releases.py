@@ -8,32 +8,23 @@ from typing import Final
 
 from tests.integration.stack import image
 
-WORKER: Final = "app/commands/worker.py"
-STARTS: Final = "    application = create_app(settings, is_draining=draining.is_set)\n"
-BREAKS: Final = "    from app.fault import broken\n    application = broken(application)\n"
-HEAD: Final = '''"""A fault of this release."""
+SHELL: Final = "app/core/middleware.py"
+SERVES: Final = "            await self._serve(exchange)\n"
+BREAKS: Final = "            from app.fault import befall\n            await befall(exchange.scope)\n"
+HEAD: Final = '''"""A fault of this release; within what it measures of itself, as most faults are."""
 import asyncio, itertools
 numbers = itertools.count(1)
-PROBLEM = b'{"type":"about:blank","status":500,"code":"internal_error","title":"x","detail":"x","request_id":"x"}'
-def broken(sound):
-    async def application(scope, receive, send):
-        if scope["type"] == "http" and scope["path"].startswith("/api/") and await is_answered(send):
-            return
-        await sound(scope, receive, send)
-    return application
+async def befall(scope):
+    if scope["path"].startswith("/api/"):
+        await fault()
 '''
 FAULTS: Final = {
-    "failing": """async def is_answered(send):
-    if next(numbers) % 3:
-        return False
-    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(PROBLEM)).encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": PROBLEM})
-    return True
+    "failing": """async def fault():
+    if next(numbers) % 3 == 0:
+        raise RuntimeError("this release fails")
 """,
-    "slow": """async def is_answered(send):
+    "slow": """async def fault():
     await asyncio.sleep(1.5)
-    return False
 """,
 }
 
@@ -70,7 +61,7 @@ def make(version: str, fault: str = "") -> tuple[str, Path]:
     _rewrite(service, "app/__init__.py", '__version__ = "0.1.0"', f'__version__ = "{version}"')
     if fault:
         (service / "app" / "fault.py").write_text(HEAD + FAULTS[fault])
-        _rewrite(service, WORKER, STARTS, STARTS + BREAKS)
+        _rewrite(service, SHELL, SERVES, BREAKS + SERVES)
     return container, root
 
 

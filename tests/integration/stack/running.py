@@ -14,17 +14,25 @@ from tests.integration.stack.compose import ROOT, Service, services
 from tests.integration.stack.names import Names
 from tests.integration.stack.sandbox import Sandbox
 
-BRIDGE, NETWORK, MAC = "library0", "10.203.1", "02:00:00:00:00:01"
+BRIDGE, NETWORK = "library-br", "10.203.1"  # of the first stack
 GATEWAY = f"{NETWORK}.1"
 SECOND_CLIENT = f"{NETWORK}.2"
 HOST = "library.test"
 
 
 class Stack:
-    """Starts and stops services; `folder` holds what they write."""
+    """Starts and stops services; `folder` holds what they write.
 
-    def __init__(self, folder: Path, image_root: Path) -> None:
+    `overrides` are Compose files over docker-compose.yml; stacks of different numbers may run beside each other.
+    """
+
+    def __init__(self, folder: Path, image_root: Path, *overrides: str, number: int = 1) -> None:
         self.folder = folder
+        self.network = f"10.203.{number}"
+        self.gateway = f"{self.network}.1"
+        self._mark = "library" if number == 1 else f"library{number}"
+        self._bridge, self._mac = f"{self._mark}-br", f"02:00:00:00:00:{number:02x}"
+        self._devices = f"lib{number}x"
         self.image_root = image_root
         self.running: dict[str, Sandbox] = {}
         self.others: dict[str, str] = {}
@@ -32,29 +40,29 @@ class Stack:
         self.pager: Pager | None = None
         """Hears of alerts, if somebody gave it."""
         self._numbers = itertools.cycle(range(30, 200))
-        self._names = Names(folder, BRIDGE, (f"{NETWORK}.{number}" for number in range(3, 30)))
+        self._names = Names(folder, self._bridge, (f"{self.network}.{last}" for last in range(3, 30)))
         make = [sys.executable, str(ROOT / "scripts" / "make_env.py"), "--environment", "production"]
         subprocess.run(
             [*make, "--public-url", f"https://{HOST}", "--folder", str(folder)], check=True, capture_output=True
         )
         shutil.copytree(ROOT / "nginx" / "upstream", folder / "nginx" / "upstream")
         folder.chmod(0o755)
-        self.services = services(folder, profiles={"monitoring"}, but=NOT_HERE)
+        self.services = services(folder, *overrides, profiles={"monitoring"}, but=NOT_HERE)
 
     def open(self) -> None:
         # An address of its own: else it has that of one of its ports, and another whenever that one goes or comes, and
         # whoever talks to us sends to the former one for half a minute.
-        run("ip", "link", "add", BRIDGE, "address", MAC, "type", "bridge")
-        for address in (GATEWAY, SECOND_CLIENT):
-            run("ip", "address", "add", f"{address}/24", "dev", BRIDGE)
-        run("ip", "link", "set", BRIDGE, "up")
+        run("ip", "link", "add", self._bridge, "address", self._mac, "type", "bridge")
+        for last in (1, 2):
+            run("ip", "address", "add", f"{self.network}.{last}/24", "dev", self._bridge)
+        run("ip", "link", "set", self._bridge, "up")
 
     def close(self) -> None:
         for name in list(self.running):
             # The proxy's workers would outlive a master that is killed.
             self.end(name, signal.SIGTERM if name == "nginx" else signal.SIGKILL)
         self._names.close()
-        run("ip", "link", "delete", BRIDGE)
+        run("ip", "link", "delete", self._bridge)
 
     def start(
         self,
@@ -65,6 +73,7 @@ class Stack:
         command: list[str] | None = None,
         image_root: Path | None = None,
         described: Service | None = None,
+        is_alone: bool = False,
     ) -> Sandbox:
         """One container of a service; `name` tells several apart, the DNS answers the service's with all of them.
 
@@ -73,12 +82,12 @@ class Stack:
         """
         name = name or service
         taken = {sandbox.address for sandbox in self.running.values()}
-        number = next(number for number in self._numbers if f"{NETWORK}.{number}" not in taken)
-        space, address = f"library-{name}", f"{NETWORK}.{number}"
-        outer, inner = f"lib{number}o", f"lib{number}i"
+        number = next(number for number in self._numbers if f"{self.network}.{number}" not in taken)
+        space, address = f"{self._mark}-{name}", f"{self.network}.{number}"
+        outer, inner = f"{self._devices}{number}o", f"{self._devices}{number}i"
         run("ip", "netns", "add", space)
         run("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
-        run("ip", "link", "set", outer, "master", BRIDGE, "up")
+        run("ip", "link", "set", outer, "master", self._bridge, "up")
         run("ip", "-n", space, "address", "add", f"{address}/24", "dev", inner)
         for device in ("lo", inner):
             run("ip", "-n", space, "link", "set", device, "up")
@@ -88,7 +97,8 @@ class Stack:
             described, environment=described.environment | (environment or {}), command=command or described.command
         )
         root = (image_root or self.image_root) if "LIBRARY_IMAGE" in described.image else None
-        sandbox = Sandbox(described, space, outer, address, self.folder / "services" / f"{name}-{number}", root)
+        folder = self.folder / "services" / f"{name}-{number}"
+        sandbox = Sandbox(described, space, outer, address, folder, root, is_alone)
         self.running[name] = sandbox
         self.answer_names()
         nameserver = self._names.server(described.networks)

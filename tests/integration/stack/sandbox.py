@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Sandbox:
     address: str
     folder: Path
     image_root: Path | None
+    is_alone: bool = False
+    """Whether it has process ids of its own, as a container does: when the first process ends, all do."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -57,13 +59,24 @@ class Sandbox:
         script = "\n".join(self._script(volumes, secrets, nameserver))
         with self.log.open("ab") as log:
             self.log.chmod(0o666)
-            command = ["ip", "netns", "exec", self.space, "/bin/bash", "-euc", script]
+            apart = ["unshare", "--pid", "--fork", "--kill-child"] if self.is_alone else []
+            command = ["ip", "netns", "exec", self.space, *apart, "/bin/bash", "-euc", script]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def stop(self, sign: int, seconds: float = 60) -> int:
         assert self.process is not None
-        self.process.send_signal(sign)
+        if self.is_alone:
+            with suppress(IndexError, OSError):  # it has ended by itself
+                os.kill(self.pid, sign)
+        else:
+            self.process.send_signal(sign)
         return self.process.wait(seconds)
+
+    @property
+    def pid(self) -> int:
+        """The first process of the service."""
+        assert self.process is not None
+        return _children(self.process.pid)[0] if self.is_alone else self.process.pid
 
     def is_healthy(self) -> bool:
         """What Compose's health check says; one that takes too long says no."""
@@ -74,14 +87,13 @@ class Sandbox:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """A command beside the service: the same namespaces, root, user, folder and environment."""
-        assert self.process is not None
         uid, gid = self.user
-        enter = ["nsenter", "-t", str(self.process.pid), "-m", "-n", "-r", "-w", "-S", str(uid), "-G", str(gid)]
+        enter = ["nsenter", "-t", str(self.pid), "-m", "-n", "-p", "-r", "-w", "-S", str(uid), "-G", str(gid)]
         inside = [*enter, "/usr/bin/env", "-i", *self._environment(), *command]
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             for stream in (out, err):
                 os.fchown(stream.fileno(), uid, gid)  # as an engine does, else nobody could open /dev/stdout
-            done = subprocess.run(inside, stdout=out, stderr=err, check=False, timeout=20, cwd="/")
+            done = subprocess.run(inside, stdout=out, stderr=err, check=False, timeout=60, cwd="/")
             out.seek(0)
             err.seek(0)
             return subprocess.CompletedProcess(inside, done.returncode, out.read(), err.read())
@@ -130,8 +142,8 @@ class Sandbox:
         yield "mount --make-rprivate /"
         layers = f"lowerdir={lower},upperdir={self.folder}/upper,workdir={self.folder}/work"
         yield f"mount -t overlay overlay -o {layers} {root}"
-        for name in ("proc", "dev"):
-            yield f"mount --rbind /{name} {root}/{name}"
+        yield f"mount --rbind /dev {root}/dev"
+        yield f"mount -t proc proc {root}/proc" if self.is_alone else f"mount --rbind /proc {root}/proc"
         yield f"mount -t tmpfs -o mode=755 tmpfs {root}/run"
         yield f"mkdir {root}/run/secrets"
         yield f"rm -f {root}/etc/resolv.conf; echo nameserver {nameserver} >{root}/etc/resolv.conf"
