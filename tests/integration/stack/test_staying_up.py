@@ -167,8 +167,8 @@ def test_too_much_is_shed_with_a_word(stack: Stack, tmp_path: Path) -> None:
         refused_after_median_ms=round(1_000 * median, 1), refused_after_p95_ms=round(1_000 * p95, 1), limit_ms=50,
     )  # fmt: skip
     assert {(status, bool(wait)) for status, wait, _ in refused} == {(503, True)}
-    # What a second brings, and how soon somebody is heard, depends on what else runs on the machine just then: the limits
-    # are told above, and judged are what no other program makes so bad, and the service's own time.
+    # What a second brings, and how soon one is heard, depends on what else runs on the machine: the limits are told above,
+    # and judged are what no other program makes so bad, and the service's own time.
     assert median < 0.25
     assert for_the_same_work > 0.6
 
