@@ -136,7 +136,7 @@ def test_an_old_page_is_shown_only_while_nobody_can_make_a_new_one(stack: Stack,
     assert outside.get("/", headers=asked).status_code == 200
     stack.members()
     try:
-        time.sleep(1.1)
+        time.sleep(2.1)  # a second, counted in whole ones
         assert outside.get("/", headers=asked).status_code == 200
         never_seen = outside.get("/?q=never-seen", headers=asked)
         assert (never_seen.status_code, never_seen.headers["retry-after"]) == (503, "1")
