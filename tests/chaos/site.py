@@ -40,6 +40,7 @@ LOG_SIZE: Final = "256m"
 UPLOADS_SIZE: Final = "6m"
 PGBOUNCER_PORT: Final = 6432
 START_SECONDS: Final = 90
+NOTICED_SECONDS: Final = 1.0
 REDIS_PORT: Final = 6379
 SMALL_LOG: Final = "max_wal_size = 64MB\nmin_wal_size = 32MB\nwal_keep_size = 16MB\ndeadlock_timeout = 300ms\n"
 
@@ -142,6 +143,13 @@ class Site:
         """Who must not be restarted for the library to come back."""
         return {name: self.parts[name].process.pid for name in USUAL if self.parts[name].process.poll() is None}
 
+    async def keep_pgbouncer(self) -> None:
+        """Start it again whenever it has ended, as its container is; Debian 12's also ends by itself now and then."""
+        while True:
+            await asyncio.sleep(NOTICED_SECONDS)
+            if self.parts["pgbouncer"].process.poll() is not None:
+                await self.start_pgbouncer().wait_for_port(PGBOUNCER_PORT)
+
     async def mend(self) -> None:
         """Start what a fault has left ended, so that the next one meets a whole site."""
         for name in USUAL:
@@ -220,7 +228,9 @@ async def opened(grounds: Grounds, *, is_full: bool) -> AsyncIterator[Site]:
         site = Site(grounds.folder, cluster, grounds.replica, settings, databases, redis, mail, is_full)
         try:
             await _start_all(site)
+            keeping = asyncio.create_task(site.keep_pgbouncer())
             yield site
+            keeping.cancel()
         finally:
             shutil.copytree(site.folder / "logs", LOGS, dirs_exist_ok=True)
             for part in reversed(site.parts.values()):

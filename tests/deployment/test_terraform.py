@@ -135,6 +135,40 @@ def test_no_secret_is_written_down(told: dict[str, Any]) -> None:
                     assert "default" not in body
 
 
+def test_the_environments_differ_in_sizes_and_names_alone() -> None:
+    """They repeat each other on purpose; what is added to one and forgotten in the other is not."""
+    folders = [ROOT / "terraform" / "environments" / environment for environment in ENVIRONMENTS]
+    names = [{path.name for path in folder.glob("*.tf")} for folder in folders]
+    assert names[0] == names[1]
+    for name in names[0]:
+        shapes = [
+            re.sub(r"Production|Staging|production|staging|= .*", "", (folder / name).read_text()) for folder in folders
+        ]
+        assert shapes[0] == shapes[1], name
+
+
+def test_the_readme_names_every_module_and_no_other_and_costs_that_the_budget_covers(told: dict[str, Any]) -> None:
+    text = (ROOT / "terraform" / "README.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (ROOT / "terraform" / "modules").iterdir()}
+    assert set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == modules
+    (sums,) = re.findall(r"\*\*together\*\* \| \*\*about (\d+)\*\* \| \*\*about (\d+)\*\*", text)
+    rows = re.findall(r"^\| [^|*]+ \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    for column, environment in enumerate(ENVIRONMENTS):
+        total = sum(int(row[column]) for row in rows)
+        assert abs(total - int(sums[column])) <= 5, environment
+        calls = told["folders"][f"environments/{environment}"]["blocks"]["module"]
+        (budget,) = (each["monitoring"]["budget_usd"][0] for each in calls if "monitoring" in each)
+        assert total <= budget <= total * 1.2, environment
+
+
+def test_every_resource_of_an_environment_is_tagged(told: dict[str, Any]) -> None:
+    """By the provider, so that none can be forgotten."""
+    for environment in ENVIRONMENTS:
+        (given,) = told["folders"][f"environments/{environment}"]["blocks"]["provider"]
+        (tags,) = given["aws"]["default_tags"][0]["tags"]
+        assert tags == {"Project": "library", "Environment": environment, "ManagedBy": "terraform"}
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_what_terraform_makes_is_what_the_overlay_expects(
     environment: str, told: dict[str, Any], rendered: dict[str, list[Document]]

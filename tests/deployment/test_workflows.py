@@ -15,7 +15,7 @@ from tests.deployment.conftest import NODE_MODULES, ROOT, database_image, tool
 
 WORKFLOWS: Final = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PINNED: Final = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-VERB: Final = re.compile(r"(?:sudo --preserve-env=ARGS )?make ([a-z0-9-]+)")
+VERB: Final = re.compile(r"(?:sudo (?:--preserve-env=ARGS )?)?make ([a-z0-9-]+)")
 # What is run here, and with which tests: the whole would take hours and start this very test again.
 TRIED: Final = {
     ("ci", "checks"): "",
@@ -24,10 +24,11 @@ TRIED: Final = {
     ("nightly", "restore"): "-k disk_that_is_full -n 0",
     ("nightly", "planted"): "tests/mutants -k fits -n 0",
 }
-# `scan` has nobody to ask here (tests/unit/scripts/test_scan.py), `stack` builds an image as root, `bench`, `soak`, and
+# `scan` has nobody to ask here (tests/unit/scripts/test_scan.py), `stack` and `chaos` work as root, `bench`, `soak` and
 # `fuzz` load the machine, `dependencies` asks for each package's newest release. .ci/run and people run most of them.
 ELSEWHERE: Final = {
-    ("ci", "scan"), ("ci", "stack"), ("ci", "bench"), ("nightly", "soak"), ("nightly", "fuzz"), ("nightly", "stack"),
+    ("ci", "scan"), ("ci", "stack"), ("ci", "chaos"), ("ci", "bench"), ("nightly", "soak"), ("nightly", "chaos"),
+    ("nightly", "fuzz"), ("nightly", "stack"),
     ("nightly", "scan"), ("nightly", "dependencies"),
 }  # fmt: skip
 
@@ -101,6 +102,19 @@ def test_every_step_is_a_verb_of_the_makefile() -> None:
                 (verb,) = VERB.findall(step["run"])
                 assert verb in verbs, f"{path.name}, {name}: make {verb}"
                 assert "${{" not in step["run"], "values come by the environment, where no shell reads them"
+
+
+def test_what_is_meant_for_pytest_reaches_nothing_else() -> None:
+    """ARGS of the whole workflow would be an unknown option to the bench."""
+    recipes = re.findall(r"^([a-z0-9-]+):.*## .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    others = {verb for verb, recipe in recipes if "$(ARGS)" in recipe and "pytest" not in recipe}
+    assert {"bench", "chaos", "soak"} <= others
+    for path in WORKFLOWS:
+        workflow = loaded(path)
+        for name, step in steps(path):
+            if VERB.findall(step.get("run", "")) and VERB.findall(step["run"])[0] in others:
+                given = workflow.get("env", {}) | workflow["jobs"][name].get("env", {}) | step.get("env", {})
+                assert not given.get("ARGS"), f"{path.name}, {name}"
 
 
 def test_nobody_may_more_than_he_needs() -> None:

@@ -52,7 +52,7 @@ def stack(image_root: Path) -> Iterator[Stack]:
 
 
 def _start_all(stack: Stack) -> None:
-    evidence.keep("S8-image", "shims", postgres=shims.POSTGRES.strip().splitlines(), programs=shims.PROGRAMS)
+    evidence.keep("S8-image", "shims", postgres=shims.POSTGRES, programs=shims.PROGRAMS)
     began = time.monotonic()
     for name in ("db", "replica", "pgbouncer", "redis"):
         stack.start(name).wait_until_healthy()

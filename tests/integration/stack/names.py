@@ -57,7 +57,7 @@ class Names:
         self._hosts = [(each.address, each.service.networks, each.service.name) for each in running]
         self._others = dict(others)
         for server in self._servers.values():
-            self._write(server)
+            self._write(server.hosts, server.networks)
             with suppress(ProcessLookupError):
                 os.kill(server.process.pid, signal.SIGHUP)
         time.sleep(0.1)
@@ -72,21 +72,21 @@ class Names:
         command = ["ip", "address", "add", f"{address}/24", "dev", self._device]
         subprocess.run(command, check=True, capture_output=True)
         hosts = self._folder / f"hosts-{address}"
+        self._write(hosts, networks)
         process = subprocess.Popen([
             "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", f"--listen-address={address}",
             "--bind-interfaces", "--no-resolv", "--no-hosts", f"--addn-hosts={hosts}", "--user=root", "--pid-file=",
         ])  # fmt: skip
         server = _Server(networks, address, hosts, process)
-        self._write(server)
         while True:  # until then a SIGHUP would end it
             with suppress(ConnectionRefusedError), socket.create_connection((address, 53), timeout=5):
                 return server
             assert process.poll() is None, "dnsmasq did not start"
             time.sleep(0.01)
 
-    def _write(self, server: _Server) -> None:
-        found = itertools.chain(self._seen_by(server.networks), ((a, name) for name, a in self._others.items()))
-        server.hosts.write_text("".join(f"{address} {name}\n" for address, name in found))
+    def _write(self, hosts: Path, networks: frozenset[str]) -> None:
+        found = itertools.chain(self._seen_by(networks), ((a, name) for name, a in self._others.items()))
+        hosts.write_text("".join(f"{address} {name}\n" for address, name in found))
 
     def _seen_by(self, networks: frozenset[str]) -> Iterator[tuple[str, str]]:
         for address, theirs, name in self._hosts:

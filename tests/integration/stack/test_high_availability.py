@@ -23,6 +23,7 @@ from tests.integration.stack.running import Stack
 from tests.integration.stack.test_database import ask
 from tests.integration.stack.writer import LOST, TABLE, Writer
 
+pytestmark = pytest.mark.timeout(3_000 if IS_FULL else 420)
 # A request is sent again until the longest gap is over.
 TRIES: Final = 400
 ETCD_SECONDS: Final = 30 if IS_FULL else 8

@@ -46,7 +46,7 @@ def test_the_database_may_come_later(stack: Stack) -> None:
         eventually(lambda: "waiting_for_database" in api.log.read_text(), api.log.read_text)
         stack.others["later"] = GATEWAY
         stack.answer_names()
-        eventually(lambda: "refused" in api.log.read_text(), api.log.read_text)
+        eventually(lambda: "Connect call failed" in api.log.read_text(), api.log.read_text)
         assert not api.is_healthy()
         stack.others["later"] = stack.running["pgbouncer"].address
         stack.answer_names()

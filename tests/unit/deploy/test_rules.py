@@ -131,6 +131,7 @@ GOOD: Final = [*answered("canary", 100), *answered("stable", 900), *up("1x20")]
                 line('ALERTS{alertname="DatabaseDown",severity="page",alertstate="pending",group="database"}', 0),
                 line('ALERTS{alertname="BackupOld",severity="ticket",alertstate="firing",group="backup"}', 0),
                 line('ALERTS{alertname="TheirsDown",severity="page",alertstate="firing"}', 0),
+                line('ALERTS{alertname="ErrorBudgetBurnFast",severity="page",alertstate="firing",group="slo"}', 0),
             ],
             60, set(), id="no alert of ours that pages",
         ),
