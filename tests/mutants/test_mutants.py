@@ -26,7 +26,7 @@ MUTANTS = {
     ),
     "a change of a booking leaves no event": Mutant(
         f"{BOOKINGS}/handover.py",
-        "    audit.record(session, change, actor=context.actor, now=context.now, reason=reason)\n",
+        "    await audit.record(session, change, actor=context.actor, now=context.now, reason=reason)\n",
         "",
     ),
     "the fast path is taken for the verdict": Mutant(
