@@ -1,5 +1,4 @@
-"""The soak: circulation by many clients while processes are killed and the database is restarted, then the verdict;
-and requests by the million with nothing wrong, and a watch for whatever leaks.
+"""The soak: circulation through faults, then the verdict; and many requests without any, and a watch for leaks.
 
 Run by `make soak`; `python -m benchmarks.soak --help` lists the sizes. Figures go to build/evidence/R1.json, R2.json
 and R11.json. Exits with 1 on any breach.

@@ -10,7 +10,8 @@ lock_timeout; keep statements that lock a table short.
 import sqlalchemy as sa
 from alembic import op
 
-from app.core.db import BigId, Document, UtcDateTime, transaction_number
+from app.core.db import BigId, Document, UtcDateTime
+from app.core.functions import transaction_number
 
 revision = "0020"
 down_revision = "0011"

@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Identity, Index, String, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, BigId, Document, UtcDateTime, transaction_number
+from app.core.db import Base, BigId, Document, UtcDateTime
+from app.core.functions import transaction_number
 
 
 class Event(Base):

@@ -7,7 +7,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit.models import AuditEntry, Event
-from app.core.db import is_settled
+from app.core.functions import is_settled
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 
 VIEW = "view"

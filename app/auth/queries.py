@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, select
 
 from app.auth.models import ApiKey, Session, SessionKind
-from app.core.db import database_clock
+from app.core.functions import database_clock
 
 
 def open_cookie() -> Select[UUID]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 
 from app.bookings.models import OPEN, Booking, BookingStatus
 from app.copies.models import Copy, CopyStatus
-from app.core.db import database_clock
+from app.core.functions import database_clock
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 from app.users.models import User
 

@@ -32,10 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from app.core import metrics
 from app.core.config import Settings
@@ -91,60 +88,6 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
-
-
-class transaction_number(FunctionElement[int]):  # noqa: N801  # used like an SQL function
-    """The number of the transaction that writes a row; with `is_settled` it orders readers behind writers."""
-
-    inherit_cache = True
-
-
-class is_settled(FunctionElement[bool]):  # noqa: N801  # used like an SQL function
-    """Whether no transaction with this number or a lower one can still commit.
-
-    Rows get their ids before they commit, so on PostgreSQL a higher id may be seen before a lower one; whoever reads
-    rows in order of id must stop before the oldest transaction that is under way. SQLite has one writer at a time.
-    """
-
-    inherit_cache = True
-
-
-class database_clock(FunctionElement[datetime]):  # noqa: N801  # used like an SQL function
-    """What time the database's machine has: one clock for all processes, however far theirs are apart."""
-
-    inherit_cache = True
-    type = UtcDateTime()
-
-
-@compiles(database_clock, "postgresql")
-def _clock_on_postgres(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "clock_timestamp()"
-
-
-@compiles(database_clock)
-def _clock_elsewhere(_element: database_clock, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
-@compiles(transaction_number, "postgresql")
-def _number_on_postgres(_element: transaction_number, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "(pg_current_xact_id()::text::bigint)"
-
-
-@compiles(transaction_number)
-def _number_elsewhere(_element: transaction_number, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "0"
-
-
-@compiles(is_settled, "postgresql")
-def _settled_on_postgres(element: is_settled, compiler: SQLCompiler, **options: Any) -> str:
-    column = compiler.process(element.clauses, **options)
-    return f"{column} < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
-
-
-@compiles(is_settled)
-def _settled_elsewhere(_element: is_settled, _compiler: SQLCompiler, **_options: Any) -> str:
-    return "1 = 1"
 
 
 # A text that is compared and sorted by its bytes, the same on both databases.

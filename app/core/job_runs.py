@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Document, UtcDateTime, database_clock
+from app.core.db import Base, Document, UtcDateTime
+from app.core.functions import database_clock
 from app.core.schemas import JsonObject
 
 # A process that dies leaves its lease; so long nobody else runs the job.

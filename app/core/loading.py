@@ -1,5 +1,6 @@
-"""What is loaded when it is first used, since many a process never does: a module that stands in for the real one until
-somebody asks it for a name. The first who does waits for it.
+"""Modules that are loaded when they are first used, since many a process never does.
+
+Another stands in for the real one until somebody asks it for a name. The first who does waits for it.
 """
 
 import importlib.util

@@ -1,5 +1,6 @@
-"""What a scan at the desk holds, finds and writes: locks in the order reader, book, copy, in as few statements as that
-takes. The rules that judge by it stand in the service.
+"""What a scan at the desk holds, finds and writes, in as few statements as that takes.
+
+Locks are taken in the order reader, book, copy. The rules that judge by what is found stand in the service.
 """
 
 from datetime import datetime

@@ -67,7 +67,7 @@ def test_every_file_that_it_mounts_exists() -> None:
                 assert source in merged(OVERRIDE)["volumes"], f"{name} mounts {source}"
 
 
-def test_no_url_changes() -> None:
+def test_every_address_of_the_database_leads_somewhere() -> None:
     """Who has an address of the database finds somebody under it, on a network that he is on."""
     before, after = merged()["services"], services()
     assert set(after) == set(before) | NODES | ETCD

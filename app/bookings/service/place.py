@@ -19,8 +19,9 @@ from app.branches import service as branches
 from app.copies import queries as copies
 from app.copies.models import Copy, CopyStatus
 from app.core import metrics
-from app.core.db import database_clock, on_commit
+from app.core.db import on_commit
 from app.core.errors import Conflict
+from app.core.functions import database_clock
 from app.users.models import User
 
 

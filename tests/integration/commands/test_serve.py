@@ -13,8 +13,7 @@ import httpx2
 import pytest
 
 from app.core.revision import newest
-from tests.integration.commands.command_line import START_SECONDS, CommandLine, Service, children
-from tests.servers import free_port
+from tests.integration.commands.command_line import CommandLine, Service, children
 
 STOP_SECONDS = 15
 MOST_PRIVATE_MIB = 60
@@ -195,25 +194,6 @@ def test_workers_end_with_a_supervisor_that_is_killed(library: CommandLine) -> N
             time.sleep(0.1)
 
 
-def test_a_port_in_use_is_told_before_anything_is_touched(unmigrated: CommandLine) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        for workers in ("1", "2"):
-            complaint = unmigrated.refused("serve", "--migrate", "--port", str(port), "--workers", workers)
-            assert complaint == (
-                f"Another program listens on 127.0.0.1:{port} already."
-                " Stop it, or choose another port with PORT or --port.\n"
-            )
-    assert "is empty" in unmigrated.refused("serve", "--port", "0")
-
-
-@pytest.mark.parametrize("host", ["203.0.113.7", "nowhere.invalid"])
-def test_an_address_that_is_not_ours_is_told(bare: CommandLine, host: str) -> None:
-    complaint = bare.refused("serve", "--host", host, "--port", "0")
-    assert complaint.startswith(f"This machine has no address {host} (")
-    assert "Set HOST to 127.0.0.1" in complaint
-
-
 def test_host_port_and_workers_come_from_the_environment_too(library: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
@@ -284,19 +264,3 @@ def test_a_load_balancer_that_asks_readiness_loses_no_request(library: CommandLi
         assert not balancing.is_alive()
     assert len(statuses) >= 5
     assert set(statuses) == {200}
-
-
-def test_of_two_services_that_start_at_once_on_one_port_one_serves(library: CommandLine) -> None:
-    port = str(free_port())
-    running = [library.start("serve", "--port", port) for _ in range(2)]
-    deadline = time.monotonic() + START_SECONDS
-    while all(process.poll() is None for process in running) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    lost = [process.poll() is not None for process in running]
-    for process in running:
-        process.kill()
-    said = [process.communicate()[0] for process in running]
-    assert sorted(lost) == [False, True], said
-    [complaint] = [text for text, has_lost in zip(said, lost, strict=True) if has_lost]
-    assert "Traceback" not in complaint
-    assert f"Another program listens on 127.0.0.1:{port} already." in complaint
