@@ -5,6 +5,7 @@ Running it costs what the driver costs: 45 µs, where a session takes 120 to 250
 session's objects: what they change is written before it runs, and what it changes they learn by `refresh`.
 """
 
+import asyncio
 import json
 import sqlite3
 import time
@@ -20,6 +21,7 @@ from sqlalchemy.sql.dml import Delete
 from sqlalchemy.types import TypeEngine
 
 from app.core import metrics
+from app.core.engines import POSTGRES_ERRORS
 
 Convert = Callable[[Any], Any]
 Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
@@ -139,7 +141,11 @@ async def _run(session: AsyncSession, text: Text, given: Mapping[str, Any]) -> S
         if isinstance(driver, asyncpg.Connection):
             return await driver.fetch(text.text, *values)
         return list(await driver.execute_fetchall(text.text, values))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error) as error:
+    except asyncio.CancelledError:
+        # As a session does itself: the driver would wait for a server that may hang.
+        await session.invalidate()
+        raise
+    except (*POSTGRES_ERRORS, sqlite3.Error) as error:
         kind = _class_of(error)
         metrics.count_query_error(kind.__name__)
         raise kind(text.text, None, error) from error
@@ -161,6 +167,6 @@ def _class_of(error: Exception) -> type[DBAPIError]:
     """What SQLAlchemy calls it, so that whoever handles errors hears of one kind only."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError | sqlite3.IntegrityError):
         return IntegrityError
-    if isinstance(error, asyncpg.InterfaceError):
+    if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return InterfaceError
     return OperationalError if isinstance(error, sqlite3.OperationalError) else DBAPIError

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.core import metrics
-from app.core.engines import POOL_TIMEOUT_SECONDS, Postgres
+from app.core.engines import POOL_TIMEOUT_SECONDS, POSTGRES_ERRORS, Postgres
 
 Rows = Sequence[Any]
 """Rows whose columns are unpacked in the statement's order."""
@@ -83,7 +83,7 @@ class PostgresDriver:
             finally:
                 metrics.db_connections.dec()
                 await self._pool.release(connection)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, *POSTGRES_ERRORS) as error:
             raise NoAnswer from error
         finally:
             _selects.observe(time.perf_counter() - began)

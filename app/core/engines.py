@@ -10,8 +10,8 @@ import asyncpg
 from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import DisconnectionError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
@@ -34,6 +34,9 @@ POSTGRES_LIMITS: Final = {
     "timezone": "UTC",
     "jit": "off",
 }
+
+# What the driver raises where PostgreSQL refused or is gone; the last where an idle connection heard of its end.
+POSTGRES_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 # Of the session that migrates. Each statement may take its time, and so may a busy machine between two; a table in use
 # is waited for so long only that nobody notices who waits behind the migration.
@@ -111,6 +114,7 @@ class Postgres:
             connect_args=self._arguments | own,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
+        event.listen(engine.sync_engine, "handle_error", _name_a_loss)
         return engine
 
     @asynccontextmanager
@@ -153,6 +157,14 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
     del record, proxy
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _name_a_loss(failure: ExceptionContext) -> InterfaceError | None:
+    """Call a connection lost that heard of its end between two statements; SQLAlchemy knows no word for it."""
+    if not isinstance(failure.original_exception, asyncpg.InternalClientError):
+        return None
+    failure.is_disconnect = True
+    return InterfaceError(failure.statement, None, failure.original_exception)
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
