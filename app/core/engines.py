@@ -161,10 +161,11 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
 
 def _name_a_loss(failure: ExceptionContext) -> InterfaceError | None:
     """Call a connection lost that heard of its end between two statements; SQLAlchemy knows no word for it."""
-    if not isinstance(failure.original_exception, asyncpg.InternalClientError):
+    told = failure.original_exception
+    if not isinstance(told.__cause__, asyncpg.InternalClientError):
         return None
     failure.is_disconnect = True
-    return InterfaceError(failure.statement, None, failure.original_exception)
+    return InterfaceError(failure.statement, None, told)
 
 
 async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
