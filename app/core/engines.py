@@ -115,6 +115,7 @@ class Postgres:
         )
         event.listen(engine.sync_engine, "checkout", _refuse_closed)
         event.listen(engine.sync_engine, "handle_error", _name_a_loss)
+        event.listen(engine.sync_engine, "invalidate", _end_at_once)
         return engine
 
     @asynccontextmanager
@@ -157,6 +158,12 @@ def _refuse_closed(connection: DBAPIConnection, record: ConnectionPoolEntry, pro
     del record, proxy
     if connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+def _end_at_once(connection: DBAPIConnection, record: ConnectionPoolEntry, error: BaseException | None) -> None:
+    """Break off what is given up: SQLAlchemy takes leave politely, for two seconds where the server hangs."""
+    del record, error
+    connection.driver_connection.terminate()
 
 
 def _name_a_loss(failure: ExceptionContext) -> InterfaceError | None:
