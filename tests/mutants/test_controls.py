@@ -239,7 +239,7 @@ CONTROLS = {
     ),
     "a download is run by no browser": Mutant(
         "app/api/v1/endpoints/uploads.py",
-        '            "Content-Security-Policy": SANDBOX,\n',
+        '        "Content-Security-Policy": SANDBOX,\n',
         "",
         f"{UPLOADS}/test_uploads.py::test_what_leaves_is_an_attachment_that_no_browser_runs",
     ),

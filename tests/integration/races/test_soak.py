@@ -18,7 +18,7 @@ from benchmarks.soaking.ledger import Intent, Ledger
 from benchmarks.soaking.load import Size
 from tests.circulation import Library
 
-SMALL = Size(300, workers=3, clients=12, books=12, readers=30, kill_every_seconds=4, replays=40, seconds=15)
+SMALL = Size(600, workers=3, clients=12, books=12, readers=30, kill_every_seconds=2, replays=40, seconds=15)
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 ONE, OTHER = UUID(int=1), UUID(int=2)
 
