@@ -1,10 +1,12 @@
 """A pytest plugin, loaded by `make test`: `--no-skips` turns every skipped test into a failed one.
 
-A failure is shown at once, so that a run that is ended from outside has told it.
+A failure is shown at once, so that a run that is ended from outside has told it; SIGTERM ends it as Ctrl-C does, so that
+the servers it has started end too.
 A connection that is left open shows only when it is collected, tests later; its warning names the test that opened it.
 """
 
 import os
+import signal
 from asyncio import selector_events
 from collections.abc import Generator
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     transport: Any = selector_events._SelectorTransport  # type: ignore[attr-defined]  # asyncio's own
     begin, describe = transport.__init__, transport.__repr__
 
