@@ -1,7 +1,7 @@
 """A pytest plugin, loaded by `make test`: `--no-skips` turns every skipped test into a failed one.
 
-A failure is shown at once, so that a run that is ended from outside has told it; SIGTERM ends it as Ctrl-C does, so that
-the servers it has started end too.
+A failure is shown at once, so that a run that is ended from outside has told it. SIGTERM ends it as Ctrl-C does,
+and with it the servers that it has started.
 A connection that is left open shows only when it is collected, tests later; its warning names the test that opened it.
 """
 
