@@ -94,7 +94,7 @@ async def read(settings: Settings, service: Service, *, requests: int, seed: int
     seconds = time.monotonic() - began
     after = await _at_rest(process, database, began)
     await database.close()
-    found = watching.leaks(samples, calm, after)
+    found = watching.leaks(samples, calm, after, pool=database.connections_limit)
     if failed:
         found.append(f"{failed} requests failed, and nothing was wrong")
     return Found(asked, failed, ledger.done.total(), seconds, found + ledger.breaches, samples, calm[1], after[1])

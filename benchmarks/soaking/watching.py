@@ -114,11 +114,16 @@ def _growth(pid: int, all_of_it: Sequence[Sample]) -> Growth:
 
 
 def leaks(
-    samples: Sequence[Sample], calm: tuple[Sequence[Sample], Held], after: tuple[Sequence[Sample], Held]
+    samples: Sequence[Sample],
+    calm: tuple[Sequence[Sample], Held],
+    after: tuple[Sequence[Sample], Held],
+    *,
+    pool: int = 0,
 ) -> list[str]:
     """What is wrong: memory that grows, files and connections that stay when all is calm again, locks that are kept.
 
-    `calm` was seen when the service was warm and nobody asked, `after` when nobody asked any more.
+    `calm` was seen when the service was warm and nobody asked, `after` when nobody asked any more. Meanwhile a worker may
+    fill its `pool` of connections to the database: it opens them as they are needed, and keeps them.
     """
     found = [
         f"process {each.pid} grows by {each.mib_an_hour} MiB an hour: {each.first_mib} → {each.last_mib} MiB"
@@ -126,17 +131,18 @@ def leaks(
         if each.is_leak
     ]
     before = {each.pid: each for each in calm[0]}
+    room = {pid: max(0, pool - was.connections if was.connections else 0) + SPARE for pid, was in before.items()}
     for each in after[0]:
         was = before.get(each.pid)
         if was is None:
             found.append(f"process {each.pid} was not there before: one was replaced")
             continue
-        if each.files > was.files + SPARE:
+        if each.files > was.files + room[each.pid]:
             found.append(f"process {each.pid} keeps {each.files} files open, {was.files} before")
-        if each.connections > was.connections + SPARE:
+        if each.connections > was.connections + room[each.pid]:
             found.append(f"process {each.pid} keeps {each.connections} connections, {was.connections} before")
     database = after[1]
-    if database.sessions > calm[1].sessions + SPARE:
+    if database.sessions > calm[1].sessions + sum(room.values()):
         found.append(f"{database.sessions} sessions of the database are kept, {calm[1].sessions} before")
     if database.idle_in_transaction or database.locks or database.waiting:
         found.append(f"the database holds something for nobody: {database}")

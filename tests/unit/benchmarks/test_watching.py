@@ -62,6 +62,15 @@ def test_what_is_kept_when_nobody_asks_any_more_is_told(rest: list[Sample], data
     assert why in told
 
 
+def test_a_pool_that_fills_is_no_leak_and_what_is_kept_beyond_it_is() -> None:
+    filled, beyond = at_rest(files=23, connections=12), at_rest(files=26, connections=15)
+    more = Held(9, 0, 0, 0)
+    assert leaks([], (at_rest(), CALM), (filled, more), pool=12) == []
+    assert [told.partition(" keeps ")[2] for told in leaks([], (at_rest(), CALM), (beyond, more), pool=12)] == [
+        "26 files open, 20 before", "15 connections, 9 before",
+    ]  # fmt: skip
+
+
 def test_a_look_finds_a_process_with_its_memory_files_and_connections() -> None:
     (found,) = [each for each in look(psutil.Process(), 0) if each.pid == psutil.Process().pid]
     assert found.pss_bytes > MIB
