@@ -122,8 +122,8 @@ def leaks(
 ) -> list[str]:
     """What is wrong: memory that grows, files and connections that stay when all is calm again, locks that are kept.
 
-    `calm` was seen when the service was warm and nobody asked, `after` when nobody asked any more. Meanwhile a worker may
-    fill its `pool` of connections to the database: it opens them as they are needed, and keeps them.
+    `calm` was seen when the service was warm and nobody asked, `after` when nobody asked any more. Meanwhile a
+    worker may fill its `pool` of connections to the database: it opens them as they are needed, and keeps them.
     """
     found = [
         f"process {each.pid} grows by {each.mib_an_hour} MiB an hour: {each.first_mib} → {each.last_mib} MiB"
