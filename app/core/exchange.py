@@ -23,6 +23,7 @@ ErrorPage = Callable[[Scope, AppError, str], tuple[Headers, bytes] | None]
 log = structlog.get_logger()
 _for_crowds: "dict[str, Ready]" = {}
 
+SendAtOnce = Callable[[int, bytes, bytes], Awaitable[None]]
 READY: Final = "library.ready"
 """The scope's extension by which a server takes (status, head, body) in one piece (app/commands/protocol.py)."""
 
@@ -86,6 +87,7 @@ class Exchange:
         self.request_id = request_id_of(self.given.get(b"x-request-id"))
         scope.setdefault("state", {}).update(request_id=self.request_id, is_head=self._is_head)
         self.status = 500
+        self._at_once: SendAtOnce | None = scope.get("extensions", {}).get(READY)
         self._receive = receive
         self._send = send
         self.headers: Headers = []
@@ -95,6 +97,8 @@ class Exchange:
         self._limit_bytes = MAX_BODY_BYTES
         self._received_bytes = 0
         self._is_started = False
+        # The head of an answer whose length is known waits for its body: both leave together.
+        self._held: Headers | None = None
 
     def limit_body(self, limit_bytes: int) -> None:
         """Refuse at once a body that is announced too large, and stop one that turns out so."""
@@ -137,7 +141,7 @@ class Exchange:
         elif message["type"] == "http.response.start":
             await self._start(message)
         elif not self._is_too_large:
-            await self._send({**message, "body": b""} if self._is_head else message)
+            await self._send_body(message)
 
     async def fail(self, error: Exception) -> None:
         """Answer with the problem document of `error`, if nothing has been sent yet."""
@@ -146,6 +150,7 @@ class Exchange:
             log.error("unhandled_exception", exc_info=error)
         if self._is_started:
             return
+        self._held = None
         page = self._error_page(self.scope, refusal, self.request_id) if self._error_page else None
         if refusal.is_for_crowds and page is None:
             await self._turn_away(refusal)
@@ -159,7 +164,7 @@ class Exchange:
         if isinstance(refusal, TooLarge | SlowBody):
             headers.append((b"connection", b"close"))
         await self._start({"type": "http.response.start", "status": refusal.status, "headers": headers})
-        await self._send({"type": "http.response.body", "body": b"" if self._is_head else body})
+        await self._send_body({"type": "http.response.body", "body": body})
 
     async def _turn_away(self, refusal: AppError) -> None:
         """What turning away costs is taken from those who are served: nothing is put together but the id."""
@@ -172,18 +177,34 @@ class Exchange:
         await self.send_ready(ready, body)
 
     async def _start(self, message: Message) -> None:
-        self._is_started = True
         self.status = message["status"]
         headers = [*completed(message.get("headers", [])), *self._own()]
+        if self._at_once and b"content-length" in dict(headers):
+            self._held = headers
+            return
+        self._is_started = True
         await self._send({**message, "headers": headers})
+
+    async def _send_body(self, message: Message) -> None:
+        """A piece of the body, after the head if that was held; in one write if the piece is as long as was said."""
+        message = {**message, "body": b""} if self._is_head else message
+        if (headers := self._held) is not None:
+            self._held, self._is_started = None, True
+            given, body = dict(headers), message.get("body", b"")
+            is_whole = self._is_head or given[b"content-length"] == b"%d" % len(body)
+            if self._at_once and is_whole and not message.get("more_body") and b"connection" not in given:
+                await self._at_once(self.status, lines(headers), body)
+                return
+            await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await self._send(message)
 
     async def send_ready(self, ready: "Ready", body: bytes | None = None) -> None:
         """Answer with what is complete but for the headers that only this answer has, or with another body."""
         self._is_started = True
         self.status = ready.status
         body = b"" if self._is_head else ready.body if body is None else body
-        if send_at_once := self.scope.get("extensions", {}).get(READY):
-            await send_at_once(ready.status, ready.head + lines(self._own()), body)
+        if self._at_once:
+            await self._at_once(ready.status, ready.head + lines(self._own()), body)
             return
         headers = [*ready.headers, *self._own()]
         await self._send({"type": "http.response.start", "status": ready.status, "headers": headers})
