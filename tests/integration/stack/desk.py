@@ -15,7 +15,8 @@ from tests.integration.stack.running import Stack
 
 API: Final = "/api/v1"
 BOOKS: Final = 5
-PAUSE_SECONDS: Final = 0.1
+# Two writes of one token each time, of which a hundred are allowed in ten seconds.
+PAUSE_SECONDS: Final = 0.25
 TRIES: Final = 20
 DESK, READER = "desk", "reader"
 
