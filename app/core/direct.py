@@ -14,17 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import asyncpg
-from sqlalchemy import JSON, Dialect, Insert, Select, Update
+from sqlalchemy import JSON, Dialect, Insert, Select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.dml import Delete
 from sqlalchemy.types import TypeEngine
 
 from app.core import metrics
+from app.core.driver import Compiled, Statement
 from app.core.engines import POSTGRES_ERRORS
 
 Convert = Callable[[Any], Any]
-Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
 # The driver's connection beneath a session, once its transaction has begun.
 _DRIVER: Final = "driver"
@@ -75,20 +74,16 @@ async def refresh(session: AsyncSession, entity: type[Any], key: object) -> None
         await session.refresh(known)
 
 
-class Text:
-    """A statement for one kind of database: its text, how values go in, and how rows come out."""
+class Text(Compiled):
+    """A statement for one kind of database: also how values go in, and how rows come out."""
 
-    def __init__(self, statement: Statement, dialect: Dialect, columns: list[str] | None) -> None:
-        compiled = statement.compile(dialect=dialect, column_keys=columns)
-        self.text = str(compiled)
-        self._names: list[str] = list(getattr(compiled, "positiontup", None) or ())
-        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        binds = compiled.binds
-        self._into = {
-            name: convert
-            for name in self._names
-            if (convert := binds[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None
-        }
+    def __init__(self, statement: Statement, dialect: Dialect, columns: Sequence[str] | None) -> None:
+        super().__init__(statement, dialect, columns=columns)
+        self._into = [
+            (place, convert)
+            for place, name in enumerate(self._names)
+            if (convert := self.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) is not None
+        ]
         found = statement.selected_columns if isinstance(statement, Select) else statement.exported_columns
         self._row: Any = namedtuple("Row", [column.key for column in found])  # type: ignore[misc]  # noqa: PYI024  # named at run time
         self._out_of: list[tuple[int, Convert]] = [
@@ -99,11 +94,10 @@ class Text:
         self.word = self.text.split(None, 1)[0].lower()
 
     def values(self, given: Mapping[str, Any]) -> list[Any]:
-        """All values in the statement's order, as the driver takes them."""
-        into, fixed = self._into, self._fixed
-        found = [given[name] if name in given else fixed[name] for name in self._names]
-        for place, name in enumerate(self._names):
-            if (convert := into.get(name)) is not None and found[place] is not None:
+        """The same, as the driver takes them."""
+        found = super().values(given)
+        for place, convert in self._into:
+            if found[place] is not None:
                 found[place] = convert(found[place])
         return found
 

@@ -6,12 +6,12 @@ several times what the page itself does.
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import aiosqlite
 import asyncpg
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Delete, Dialect, Insert, Select, Update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,16 +24,23 @@ Rows = Sequence[Any]
 _selects: Final = metrics.db_query_duration_seconds.labels("select")
 
 
-class Compiled:
-    """The text of a SELECT for one database, and the names of its bound values in their order."""
+Statement = Select[*tuple[Any, ...]] | Insert | Update | Delete
 
-    def __init__(self, statement: Select[*tuple[Any, ...]], dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
+
+class Compiled:
+    """The text of a statement for one database, and the names of its bound values in their order.
+
+    `columns` are those that an INSERT or UPDATE is given.
+    """
+
+    def __init__(self, statement: Statement, dialect: Dialect, *, columns: Sequence[str] | None = None) -> None:
+        compiled = statement.compile(dialect=dialect, column_keys=columns)
         self.text = str(compiled)
-        self._names = compiled.positiontup or []
+        self.binds = compiled.binds
+        self._names: Sequence[str] = getattr(compiled, "positiontup", None) or ()
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
-    def values(self, given: dict[str, Any]) -> list[Any]:
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
         """All values in the statement's order: those given, and those that were written into it."""
         return [given[name] if name in given else self._fixed[name] for name in self._names]
 
