@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
@@ -73,23 +73,14 @@ async def record(
         branch_id=change.branch_id,
         data=data or {},
     )
-    await _ENTRY.write(
-        session,
-        id=change_id,
-        action=change.kind,
-        happened_at=now,
-        actor=actor.pseudonym,
-        actor_role=actor.role,
-        subject=subject,
-        reason=reason,
-        data=data or {},
-    )
+    entry = _entry(change.kind, actor, now, reason=reason, subject=subject, data=data)
+    await _ENTRY.write(session, id=change_id, **entry)
     return change_id
 
 
 def note_view(session: AsyncSession, *, actor: Actor, subject: UUID, what: str, now: datetime) -> None:
     """Write that a member of staff looked at a reader's record; the reader can see who did."""
-    _enter(session, uuid_utils.uuid7(), "view", actor, now, reason=None, subject=subject, data={"what": what})
+    _add(session, _entry("view", actor, now, subject=subject, data={"what": what}))
 
 
 def note(
@@ -103,29 +94,29 @@ def note(
     data: JsonObject | None = None,
 ) -> None:
     """Write what was done to an account: no event, as followers of the library have no business with accounts."""
-    _enter(session, uuid_utils.uuid7(), action, actor, now, reason=reason, subject=subject, data=data)
+    _add(session, _entry(action, actor, now, reason=reason, subject=subject, data=data))
 
 
-def _enter(
-    session: AsyncSession,
-    entry_id: UUID,
+def _add(session: AsyncSession, entry: dict[str, Any]) -> None:
+    """By the session, which writes all that one answer shows at once."""
+    session.add(AuditEntry(id=uuid_utils.uuid7(), **entry))
+
+
+def _entry(
     action: str,
     actor: Actor,
     now: datetime,
     *,
-    reason: str | None,
     subject: UUID | None,
-    data: JsonObject | None,
-) -> None:
-    session.add(
-        AuditEntry(
-            id=entry_id,
-            action=action,
-            happened_at=now,
-            actor=actor.pseudonym,
-            actor_role=actor.role,
-            subject=subject,
-            reason=reason,
-            data=data or {},
-        )
-    )
+    reason: str | None = None,
+    data: JsonObject | None = None,
+) -> dict[str, Any]:
+    return {
+        "action": action,
+        "happened_at": now,
+        "actor": actor.pseudonym,
+        "actor_role": actor.role,
+        "subject": subject,
+        "reason": reason,
+        "data": data or {},
+    }
