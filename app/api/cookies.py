@@ -1,10 +1,12 @@
 """The session cookie of the web pages: setting it, taking it away, and whose it is."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
+from starlette.requests import cookie_parser
 
 from app.auth.service import Identity, sessions
 from app.core.addresses import LOOPBACK
@@ -32,6 +34,12 @@ def set_session_cookie(response: Response, settings: Settings, cookie: str) -> N
         httponly=True,
         samesite=settings.session_cookie_samesite,
     )
+
+
+def session_in(given: Mapping[bytes, bytes], name: str) -> str:
+    """The cookie of that name among a request's headers, as it came; empty if there is none."""
+    cookies = given.get(b"cookie")
+    return cookie_parser(cookies.decode("latin-1")).get(name, "") if cookies else ""
 
 
 def clear_session_cookie(response: Response, settings: Settings) -> None:

@@ -3,9 +3,7 @@
 import hashlib
 from typing import Final
 
-from starlette.requests import cookie_parser
-
-from app.api.cookies import cookie_name
+from app.api.cookies import cookie_name, session_in
 from app.core.config import Settings
 from app.core.errors import AppError, TooManyRequests
 from app.core.exchange import Exchange
@@ -70,8 +68,7 @@ class RequestLimiter:
         """A fingerprint of the credential that came along, so that the buckets hold no secret."""
         if credential := exchange.given.get(b"authorization"):
             return _fingerprint(credential)
-        cookies = exchange.given.get(b"cookie")
-        session = cookie_parser(cookies.decode("latin-1")).get(self._cookie) if cookies else None
+        session = session_in(exchange.given, self._cookie)
         return _fingerprint(session.encode()) if session else None
 
 

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from starlette.requests import cookie_parser
-
-from app.api.cookies import cookie_name
+from app.api.cookies import cookie_name, session_in
 from app.auth import queries
 from app.auth.service import keys
 from app.core.config import Settings
@@ -78,10 +76,8 @@ class Members:
         if authorization := given.get(b"authorization"):
             is_bearer = authorization[: len(BEARER)].lower() == BEARER
             return (authorization[len(BEARER) :].decode("latin-1"), False) if is_bearer else ("", False)
-        cookies = given.get(b"cookie")
-        if not cookies or exchange.scope["path"].startswith(self._api):
-            return "", True
-        return cookie_parser(cookies.decode("latin-1")).get(self._cookie, ""), True
+        is_page = not exchange.scope["path"].startswith(self._api)
+        return session_in(given, self._cookie) if is_page else "", True
 
     async def _is_in_force(self, credential: str, *, is_cookie: bool) -> bool:
         if is_cookie:
