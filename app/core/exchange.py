@@ -97,8 +97,8 @@ class Exchange:
         self._limit_bytes = MAX_BODY_BYTES
         self._received_bytes = 0
         self._is_started = False
-        # The head of an answer whose length is known waits for its body: both leave together.
-        self._held: Headers | None = None
+        # The head of an answer whose length is known waits for its body, so that both leave together.
+        self._held: tuple[Headers, bytes] | None = None
 
     def limit_body(self, limit_bytes: int) -> None:
         """Refuse at once a body that is announced too large, and stop one that turns out so."""
@@ -179,8 +179,9 @@ class Exchange:
     async def _start(self, message: Message) -> None:
         self.status = message["status"]
         headers = [*completed(message.get("headers", [])), *self._own()]
-        if self._at_once and b"content-length" in dict(headers):
-            self._held = headers
+        given = dict(headers) if self._at_once else {}
+        if (announced := given.get(b"content-length")) and b"connection" not in given:
+            self._held = headers, announced
             return
         self._is_started = True
         await self._send({**message, "headers": headers})
@@ -188,11 +189,12 @@ class Exchange:
     async def _send_body(self, message: Message) -> None:
         """A piece of the body, after the head if that was held; in one write if the piece is as long as was said."""
         message = {**message, "body": b""} if self._is_head else message
-        if (headers := self._held) is not None:
+        if self._held is not None:
+            headers, announced = self._held
             self._held, self._is_started = None, True
-            given, body = dict(headers), message.get("body", b"")
-            is_whole = self._is_head or given[b"content-length"] == b"%d" % len(body)
-            if self._at_once and is_whole and not message.get("more_body") and b"connection" not in given:
+            body = message.get("body", b"")
+            is_whole = not message.get("more_body") and (self._is_head or announced == b"%d" % len(body))
+            if self._at_once and is_whole:
                 await self._at_once(self.status, lines(headers), body)
                 return
             await self._send({"type": "http.response.start", "status": self.status, "headers": headers})
