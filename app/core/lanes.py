@@ -21,8 +21,8 @@ WAIT_SECONDS: Final = 3.0
 IN_LINE: Final = 4  # for each that is worked on
 # Of each process. Two at once made readers wait twice as long (p95 366 ms, 210 with one) and found hardly more.
 SEARCHES_AT_ONCE: Final = 1
-# A reading room that searches in the same moment: the last of them waits for a second.
-SEARCHES_IN_LINE: Final = 32
+# A class that searches in the same moment: the last of them waits for a second or two.
+SEARCHES_IN_LINE: Final = 64
 STRANGERS_SHARE: Final = 16  # one in so many of MAX_CONCURRENCY
 # Whoever asks again without a pause is held up: refusing a crowd as fast as it asks left the loop no time for readers,
 # who waited 8 s (measured). Whoever comes by himself is refused at once.

@@ -22,7 +22,7 @@ from tests.tokens import sign_in
 
 ADDRESSES: Final = 5_000
 READERS: Final = 10
-CRAWLERS: Final = 100  # each at once with the others, without a pause: ten times as many as there are readers
+CRAWLERS: Final = 300  # each at once with the others, without a pause: more than may stand in line
 PAUSE_SECONDS: Final = 0.5
 LIMIT_MS: Final = 300
 WORDS: Final = ("history", "law", "music", "war", "science", "poetry", "guide", "economic", "children", "church")

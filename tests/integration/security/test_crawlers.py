@@ -20,7 +20,7 @@ from tests.tokens import sign_in
 
 pytestmark = pytest.mark.anyio
 
-CRAWLERS = 40
+CRAWLERS = 120
 READERS = 3
 LOOKS = 5
 BOOKS = 200

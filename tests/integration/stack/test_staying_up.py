@@ -28,7 +28,7 @@ FAULT_SECONDS = int(os.environ.get("OUTAGE", "600" if IS_FULL else "4"))
 # Prometheus asks, waits a minute, and Alertmanager gathers for ten seconds.
 ALERT_SECONDS = 150
 LOAD_SECONDS = 4
-CROWD = 40
+CROWD = 80  # more than may stand in line
 SEARCH = "/api/v1/books?q=x"
 READ = ("/api/v1/books", "/health", "/docs")
 
