@@ -68,10 +68,11 @@ class NoAnswer(Exception):
 
 
 class PostgresDriver:
-    """A few connections of its own, beside those of SQLAlchemy."""
+    """A few connections of its own, beside those of SQLAlchemy; `pool_seconds` is how long one waits for a free one."""
 
-    def __init__(self, postgres: Postgres, dialect: Dialect) -> None:
+    def __init__(self, postgres: Postgres, dialect: Dialect, *, pool_seconds: float = POOL_TIMEOUT_SECONDS) -> None:
         self.dialect = dialect
+        self._pool_seconds = pool_seconds
         self._postgres = postgres
         self._pool: asyncpg.Pool | None = None
 
@@ -83,7 +84,7 @@ class PostgresDriver:
         try:
             self._pool = self._pool or self._postgres.pool()
             await self._pool  # opens nothing yet; a pool wants to be awaited once
-            connection = await self._pool.acquire(timeout=POOL_TIMEOUT_SECONDS)
+            connection = await self._pool.acquire(timeout=self._pool_seconds)
             metrics.db_connections.inc()
             try:
                 return await connection.fetch(text, *values)

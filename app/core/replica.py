@@ -1,7 +1,9 @@
 """The replica: a copy of the database that may lag, asked only for what it is known to have."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select
@@ -12,6 +14,7 @@ from app.core.driver import Compiled, NoAnswer, PostgresDriver, Rows
 from app.core.engines import Postgres
 from app.core.generations import Generations
 from app.core.resilience import Breaker
+from app.core.tasks import end
 
 ANSWER_SECONDS: Final = 1.0
 POOL_SECONDS: Final = 0.25
@@ -25,7 +28,8 @@ T = TypeVar("T")
 class Replica:
     """A kind of data is read from it while it has every change of that kind which the database told us of.
 
-    It only ever comes nearer, so what it had once it has for good. `numbers` reads how far each kind has come.
+    It only ever comes nearer, so what it had once it has for good. `numbers` reads how far each kind has come: beside
+    the readers, none of whom waits to hear whether it is late, or answers again.
     """
 
     def __init__(
@@ -37,28 +41,36 @@ class Replica:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engine = postgres.engine(pool_seconds=POOL_SECONDS)
-        self._driver = PostgresDriver(postgres, self.engine.dialect)
+        self._driver = PostgresDriver(postgres, self.engine.dialect, pool_seconds=POOL_SECONDS)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._generations = generations
         self._numbers = Compiled(numbers, self.engine.dialect)
         self._clock = clock
         self._breaker = Breaker("replica", pause_seconds=PAUSE_SECONDS, clock=clock)
         self._reached: dict[str, int] = {}
-        self._asked_at = float("-inf")
+        self._looked_at = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
 
     async def has(self, kind: str) -> bool:
         """Whether it answers, and has every change of the kind that is known."""
         number = await self._generations.number(kind)
-        if number is None or not self._breaker.may_ask():
+        if number is None:
             return False
+        if self._breaker.is_closed and self._reached.get(kind, -1) >= number:
+            return True
+        self._look()
+        return False
+
+    def _look(self) -> None:
         now = self._clock()
-        if self._reached.get(kind, -1) < number and now - self._asked_at > ASK_AGAIN_SECONDS:
-            self._asked_at = now
-            try:
-                self._reached = dict(await self.rows(self._numbers))
-            except NoAnswer:
-                return False
-        return self._reached.get(kind, -1) >= number
+        is_looking = self._looking is not None and not self._looking.done()
+        if not is_looking and now - self._looked_at > ASK_AGAIN_SECONDS and self._breaker.may_ask():
+            self._looked_at = now
+            self._looking = asyncio.create_task(self._see())
+
+    async def _see(self) -> None:
+        with suppress(NoAnswer):
+            self._reached = dict(await self.rows(self._numbers))
 
     async def read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """What `work` reads.
@@ -91,5 +103,7 @@ class Replica:
         return found
 
     async def close(self) -> None:
+        if self._looking:
+            await end(self._looking)
         await self._driver.close()
         await self.engine.dispose()

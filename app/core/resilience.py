@@ -24,6 +24,10 @@ class Breaker:
         self._gauge = metrics.breaker_open.labels(name)
         self._gauge.set(0)
 
+    @property
+    def is_closed(self) -> bool:
+        return self._open_until is None
+
     def may_ask(self) -> bool:
         """Whether to ask now. Whoever asks says then whether it `failed` or `succeeded`."""
         if self._open_until is None:
