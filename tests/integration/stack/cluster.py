@@ -72,11 +72,12 @@ class Cluster:
         """What is missing until all three nodes run, follow one history, and one of them confirms commits."""
         known = self.known()
         members = [known.get(f"members/{name}", {}) for name in NODES]
+        confirming = known.get("sync", {})
         is_whole = (
             known.get("leader") in NODES
-            and known["sync"]["leader"] == known["leader"]
-            and known["sync"]["sync_standby"] in NODES
-            and known["failsafe"].keys() == set(NODES)
+            and confirming.get("leader") == known["leader"]
+            and confirming["sync_standby"] in NODES
+            and known.get("failsafe", {}).keys() == set(NODES)
             and {each.get("state") for each in members} <= {"running", "streaming"}
             and len({each["timeline"] for each in members}) == 1
         )
