@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlencode
 
+from app.users.models import Role
 from benchmarks.client import Client
 from benchmarks.judging import Figure, at_most, percentile
-from benchmarks.parts.lendable import lendable
+from benchmarks.parts.lendable import DESKS, lendable
 from benchmarks.stage import Stage
 
-DESKS: Final = 75
 # Source: FOLIO's published check-out at 75 users, 2,436 ms at p95 (../shared/performance.md §3); a twentieth of it.
 LIMIT_MS: Final = 2_436 / 20
 EVERY_SECONDS: Final = 3.0
@@ -23,9 +23,10 @@ OK: Final = 200
 def measure(stage: Stage) -> list[Figure]:
     steps = WARM_UP + (3 if stage.quick else 20)
     library = lendable(stage, "desks")
+    tokens = library.tokens(Role.LIBRARIAN, DESKS)
     with ExitStack() as stack:
         server = stage.serve(stack, library.settings, cores="0,1", WEB_CONCURRENCY="2")
-        seconds = asyncio.run(_all(server.address, library.tokens[:DESKS], steps))
+        seconds = asyncio.run(_all(server.address, tokens, steps))
     lent = stage.ask("SELECT count(*) FROM loans", database="desks")
     if lent != DESKS * steps:
         raise RuntimeError(f"{lent} loans came of {DESKS * steps} steps")

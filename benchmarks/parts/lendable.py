@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from sqlalchemy import select
+
 from app.core.config import Settings
 from app.core.db import Database
 from app.policies import service as policies
 from app.policies.schemas import PolicyCreate
+from app.users.models import Role, User
 from benchmarks.stage import Stage
 from tests.circulation import Library
 from tests.tokens import librarian, sign_in
 
 PEOPLE: Final = 60_000
+DESKS: Final = 75
 MODEL: Final = "lendable"
 # Every book, copy and reader like the first; the ids of copies are far from those of books, so that a number tells
 # which it is.
@@ -40,34 +44,43 @@ FILL: Final = f"""
 
 @dataclass(frozen=True, slots=True)
 class Lendable:
-    """Reader `c-N` may borrow copy `b-N`, for N from 2 to `PEOPLE`; `tokens` are those of librarians."""
+    """Reader `c-N` may borrow copy `b-N`, for N from 2 to `PEOPLE`."""
 
     settings: Settings
-    tokens: list[str]
+
+    def tokens(self, role: Role, count: int) -> list[str]:
+        """Who has this role signs in; good for a quarter of an hour, so a long part asks more than once."""
+        return asyncio.run(self._tokens(role, count))
+
+    async def _tokens(self, role: Role, count: int) -> list[str]:
+        database = Database(self.settings)
+        async with database.reading() as session:
+            people = list(await session.scalars(select(User).where(User.role == role).limit(count)))
+        tokens = await sign_in(database, self.settings, people)
+        await database.close()
+        return tokens
 
 
 def lendable(stage: Stage, name: str) -> Lendable:
     """A copy of it, with the name of a part."""
-    tokens = _model(stage)
-    return Lendable(stage.library(name, like=MODEL), tokens)
+    _model(stage)
+    return Lendable(stage.library(name, like=MODEL))
 
 
 @cache
-def _model(stage: Stage) -> list[str]:
-    settings = stage.library(MODEL)
-    tokens = asyncio.run(_first(settings))
+def _model(stage: Stage) -> None:
+    asyncio.run(_first(stage.library(MODEL)))
     for statement in FILL.split(";"):
         stage.administer(statement, database=MODEL)
-    return tokens
 
 
-async def _first(settings: Settings) -> list[str]:
+async def _first(settings: Settings) -> None:
     database = Database(settings)
     library = Library(database)
     await library.book()
     await library.reader()
     many = PolicyCreate(loan_limit=1_000, booking_limit=1_000)
     await library.act(lambda session, context: policies.add(session, data=many, now=context.now))
-    tokens = await sign_in(database, settings, [await librarian(database) for _ in range(75)])
+    for _ in range(DESKS):
+        await librarian(database)
     await database.close()
-    return tokens

@@ -11,7 +11,7 @@ import httpx2
 
 from app.core.config import Settings
 from app.core.db import Database
-from app.users.models import User
+from app.users.models import Role, User
 from benchmarks.judging import Figure, at_least, at_most
 from benchmarks.parts import recorded
 from benchmarks.parts.lendable import PEOPLE, lendable
@@ -109,7 +109,7 @@ def measure(stage: Stage) -> list[Figure]:
 def _desk(stage: Stage, stack: ExitStack) -> Desk:
     library = lendable(stage, "lending")
     server = stage.serve(stack, library.settings, cores="0,1", WEB_CONCURRENCY="2")
-    return Desk(stage, library.settings, server, library.tokens[0])
+    return Desk(stage, library.settings, server, library.tokens(Role.LIBRARIAN, 1)[0])
 
 
 def _check_out(stage: Stage, desk: Desk) -> list[str]:
