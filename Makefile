@@ -8,6 +8,8 @@ BIN := .venv/bin
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 COMPILED := requirements requirements-gunicorn requirements-dev requirements-assets requirements-deploy requirements-stack requirements-bench
 ARGS ?=
+# The full sizes have tests that take longer than a process is given anywhere else (pyproject.toml); their own limits stay.
+PATIENT := -o faulthandler_timeout=0
 
 .PHONY: help
 help: ## List these verbs
@@ -29,11 +31,11 @@ coverage: setup-tests assets ## Run every test and count the lines of app/ that 
 
 .PHONY: restore-test
 restore-test: setup-tests assets ## Back up and restore by the shipped files, at the sizes of a release, and compare
-	@FULL=1 $(BIN)/python -m pytest -p tests.ci -n 0 tests/integration/backups $(ARGS)
+	@FULL=1 $(BIN)/python -m pytest -p tests.ci -n 0 $(PATIENT) tests/integration/backups $(ARGS)
 
 .PHONY: stack-test
 stack-test: setup-stack ## Build the image, start all that docker-compose.yml names, and test it (root); FULL=1
-	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly tests/integration/stack $(ARGS)
+	@FULL=$(FULL) $(BIN)/python -m pytest -p tests.ci -n 0 -p no:randomly $(if $(FULL),$(PATIENT)) tests/integration/stack $(ARGS)
 
 .PHONY: bench
 bench: setup-bench assets ## Measure every goal of performance, beside the machine's limit and peers; QUICK=1, ARGS="--only P1,P4"
