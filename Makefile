@@ -21,7 +21,7 @@ run: setup assets ## Start the service on http://localhost:8000, with a demonstr
 
 .PHONY: test
 test: setup-tests assets ## Run every test; ARGS="tests/unit -k isbn" passes options to pytest
-	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(ARGS)  # they wait more than they work
+	@$(BIN)/python -m pytest -p tests.ci -n 3 --ignore tests/integration/stack --ignore tests/deployment $(if $(FULL)$(CASES),$(PATIENT)) $(ARGS)  # they wait more than they work
 
 .PHONY: coverage
 coverage: setup-tests assets ## Run every test and count the lines of app/ that they reach; ARGS="tests/unit --cov-fail-under=0"
