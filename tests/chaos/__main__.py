@@ -45,6 +45,7 @@ def main() -> int:
     _show(rows)
     broken = [f"{row.fault.name}: {complaint}" for row in rows for complaint in row.complaints]
     broken += [f"in the end: {complaint}" for complaint in left]
+    broken += [f"left running: {command}" for command in inside.left_running()]
     for complaint in broken:
         _say(f"BROKEN  {complaint}")
     seconds = round(time.monotonic() - began)

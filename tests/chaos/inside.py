@@ -9,8 +9,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 MARK: Final = "--inside"
 HOST: Final = "library.test"
@@ -67,6 +70,17 @@ def run(*command: str, **options: str) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)[:300]} failed: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+def left_running() -> list[str]:
+    """What runs in this network besides this program."""
+    here = Path("/proc/self/ns/net").stat().st_ino
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError, psutil.NoSuchProcess):  # it ended meanwhile
+            if pid != os.getpid() and Path(f"/proc/{pid}/ns/net").stat().st_ino == here:
+                found.append(" ".join(psutil.Process(pid).cmdline()))
+    return found
 
 
 def die_with_parent() -> None:

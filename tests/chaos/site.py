@@ -120,7 +120,9 @@ class Site:
         return part
 
     def start_pgbouncer(self) -> Part:
-        return self.start("pgbouncer", ["runuser", "-u", "postgres", "--", "pgbouncer", "/run/pgbouncer.ini"])
+        # Not `runuser`, which stays before it: who ends that leaves PgBouncer running.
+        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=KILL"]
+        return self.start("pgbouncer", [*as_postgres, "pgbouncer", "/run/pgbouncer.ini"])
 
     def start_redis(self, *more: str) -> Part:
         return self.start("redis", ["redis-server", str(ROOT / "redis" / "redis.conf"), "--bind", "127.0.0.1", *more])
