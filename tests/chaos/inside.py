@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ MARK: Final = "--inside"
 HOST: Final = "library.test"
 NAMES: Final = ("db", "pgbouncer", "redis", "replica", "mail", HOST)
 DIES_WITH_PARENT: Final = 1
+PARTING_SECONDS: Final = 5.0
 
 
 def enter(module: str, arguments: Iterable[str]) -> None:
@@ -73,7 +75,14 @@ def run(*command: str, **options: str) -> str:
 
 
 def left_running() -> list[str]:
-    """What runs in this network besides this program."""
+    """What runs in this network besides this program, and goes on doing so."""
+    deadline = time.monotonic() + PARTING_SECONDS
+    while (found := _others()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _others() -> list[str]:
     here = Path("/proc/self/ns/net").stat().st_ino
     found = []
     for pid in psutil.pids():
