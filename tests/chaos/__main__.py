@@ -34,10 +34,13 @@ def main() -> int:
         for each in ALL:
             _say(f"{each.group:<12} {each.name}{' (quick)' if each.is_quick else ''}")
         return 0
+    try:
+        faults = chosen(asked.only, is_full=asked.full)
+    except ValueError as error:
+        sys.exit(str(error))
     if not asked.inside:
         inside.enter(MODULE, sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # its servers stop with it
-    faults = chosen(asked.only, is_full=asked.full)
     _say(f"{len(faults)} faults, seed {asked.seed}")
     began = time.monotonic()
     with grounds() as made:

@@ -66,5 +66,5 @@ def chosen(only: str, *, is_full: bool) -> list[Fault]:
         return [each for each in ALL if is_full or each.is_quick]
     found = [each for each in ALL if any(word in each.name or word == each.group for word in words)]
     if not found:
-        raise ValueError(f"no fault is called {only!r}; --list names them")
+        raise ValueError(f"No fault is called {only!r}; --list names them.")
     return found

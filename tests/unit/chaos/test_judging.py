@@ -1,5 +1,7 @@
 """The judge of a fault tells a broken promise from what the fault was allowed to do."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -71,3 +73,10 @@ def test_there_are_thirty_faults_and_ten_for_each_change() -> None:
     assert {each.group for each in chosen("clock", is_full=False)} == {"clock"}
     with pytest.raises(ValueError, match="no fault is called"):
         chosen("no such thing", is_full=True)
+
+
+def test_a_fault_that_nobody_knows_is_refused_in_a_line() -> None:
+    command = [sys.executable, "-m", "tests.chaos", "--only", "no such thing"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "No fault is called 'no such thing'; --list names them.\n"
