@@ -71,7 +71,7 @@ def test_there_are_thirty_faults_and_ten_for_each_change() -> None:
     assert len(chosen("", is_full=False)) == 10
     assert chosen("", is_full=True) == ALL
     assert {each.group for each in chosen("clock", is_full=False)} == {"clock"}
-    with pytest.raises(ValueError, match="no fault is called"):
+    with pytest.raises(ValueError, match="No fault is called"):
         chosen("no such thing", is_full=True)
 
 
