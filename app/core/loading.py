@@ -8,7 +8,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-__all__ = ["defer", "obstore", "pymarc", "redis", "segno", "snowballstemmer"]
+__all__ = ["defer", "obstore", "pymarc", "redis", "segno"]
 
 # Modules of ours, which others import from their package: `from app.auth import ceremony`.
 _OWN: Final = (
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import obstore
     import pymarc
     import segno
-    import snowballstemmer
 
     import redis
 else:  # `import redis` would load it: it looks into the stand-in; `from app.core.loading import redis` doesn't
@@ -50,4 +49,3 @@ else:  # `import redis` would load it: it looks into the stand-in; `from app.cor
     pymarc = _stand_in("pymarc")  # MARC: 4 MiB, 10 ms
     redis = _stand_in("redis")  # REDIS_URL: 6 MiB, 55 ms
     segno = _stand_in("segno")  # the picture of a second factor's secret: 1 MiB, 5 ms
-    snowballstemmer = _stand_in("snowballstemmer")  # searches and imports: 3 MiB, 20 ms

@@ -12,7 +12,6 @@ SELDOM = {
     "webauthn",
     "httpx2",
     "segno.writers",
-    "snowballstemmer.among",
 }
 
 
@@ -30,7 +29,6 @@ def test_what_few_processes_use_is_not_loaded_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("use", "module"),
     [
-        ("from app.books.search import analyser; analyser.stem('books')", "snowballstemmer.among"),
         ("from app.core.loading import redis; redis.RedisError", "redis.client"),
         ("from app.auth import ceremony; ceremony.webauthn", "webauthn"),
         ("from app.imports import lookup; lookup.AsyncClient", "httpx2"),

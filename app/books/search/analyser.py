@@ -2,10 +2,10 @@
 
 import re
 import unicodedata
-from functools import cache, lru_cache
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
-from app.core.loading import snowballstemmer
+from Stemmer import Stemmer
 
 MAX_KEY_CHARACTERS: Final = 200
 MAX_WORD_CHARACTERS: Final = 100
@@ -48,9 +48,9 @@ def elided(value: str) -> list[str]:
 def stem(word: str) -> str:
     """The word without its ending, English or Russian by its letters; other words as they are."""
     if _RUSSIAN.fullmatch(word):
-        return str(_stemmer("russian").stemWord(word))
+        return str(_RUSSIAN_STEMMER.stemWord(word))
     if word.isascii() and word.isalpha():
-        return str(_stemmer("english").stemWord(word))
+        return str(_ENGLISH_STEMMER.stemWord(word))
     return word
 
 
@@ -79,11 +79,9 @@ def _word_in_cyrillic(word: str) -> str:
     return "".join(letters)
 
 
-@cache
-def _stemmer(language: str) -> Any:
-    return snowballstemmer.stemmer(language)
-
-
+# 0: they keep nothing themselves, `stem` does.
+_ENGLISH_STEMMER: Final = Stemmer("english", 0)
+_RUSSIAN_STEMMER: Final = Stemmer("russian", 0)
 _RUSSIAN: Final = re.compile("[а-я]+")
 # Combining marks that distinguish no letters: all of Europe's but the breve that makes й of и, the points of Hebrew,
 # the vowel signs of Arabic.
