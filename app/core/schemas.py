@@ -8,16 +8,18 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL_IN_PROSE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def _printable(text: str) -> str:
-    if any((character < " " and character not in "\t\n\r") or character == "\x7f" for character in text):
+    if _CONTROL_IN_PROSE.search(text):
         raise ValueError("must not hold control characters")
     return text
 
 
 def _line(text: str) -> str:
-    if any(character < " " or character == "\x7f" for character in text):
+    if _CONTROL.search(text):
         raise ValueError("must be one line without control characters")
     return text
 

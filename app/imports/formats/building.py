@@ -15,6 +15,7 @@ from app.copies.schemas import CopyCreate
 from app.core.loading import pymarc
 from app.imports.formats.holdings import field_of
 from app.imports.formats.mapping import Unmappable, book_of
+from app.imports.formats.slicing import Record
 
 # Source: MARC 21 field 887, "Non-MARC Information Field": $a content, $2 its source.
 EXTRA_TAG: Final = "887"
@@ -23,7 +24,7 @@ EXTRA_CHARACTERS: Final = 2_000
 LEADER: Final = "00000nam a2200000 u 4500"
 
 
-def book_in(record: pymarc.Record) -> BookCreate:
+def book_in(record: Record) -> BookCreate:
     """The book that the record describes; exactly the one that `record_of` was given, if that wrote it.
 
     Raises:
@@ -77,7 +78,7 @@ def _described(record: pymarc.Record) -> BookCreate | None:
         return None
 
 
-def _fingerprint(record: pymarc.Record) -> str:
+def _fingerprint(record: Record) -> str:
     """Of every field but holdings and our own: whoever changes the record makes what goes along stale."""
     fields = [
         (
@@ -85,7 +86,7 @@ def _fingerprint(record: pymarc.Record) -> str:
             field.data if field.control_field else [field.indicator1 + field.indicator2, *map(tuple, field.subfields)],
         )
         for field in record.fields
-        if field.tag not in {"852", "952", "001", "003", "005"} and field.get("2", None) != EXTRA_SOURCE
+        if field.tag not in {"852", "952", "001", "003", "005"} and field.get("2") != EXTRA_SOURCE
     ]
     return hashlib.sha256(json.dumps(fields, ensure_ascii=False).encode()).hexdigest()[:32]
 

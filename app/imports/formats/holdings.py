@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from app.copies.schemas import CopyCreate
 from app.core.loading import pymarc
 from app.imports.formats.punctuation import clean
+from app.imports.formats.slicing import Field, Record
 
 COLUMNS: Final = ("barcode", "call_number", "branch", "shelf_location", "item_type", "price_minor", "note")
 
 
-def copies_of(record: pymarc.Record) -> tuple[tuple[CopyCreate, ...], tuple[str, ...]]:
+def copies_of(record: Record) -> tuple[tuple[CopyCreate, ...], tuple[str, ...]]:
     """The copies that the record's holdings describe, and what is wrong with those that can't be used.
 
     A holding without a barcode is no copy that could be lent. Source: MARC 21 Format for Holdings Data (852); the
@@ -58,7 +59,7 @@ def field_of(copy: CopyCreate) -> pymarc.Field:
     )
 
 
-def _written(field: pymarc.Field, codes: Mapping[str, str]) -> dict[str, object]:
+def _written(field: Field, codes: Mapping[str, str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for code, value in field.subfields:
         name = codes.get(code)

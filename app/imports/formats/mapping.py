@@ -3,16 +3,14 @@
 Source: MARC 21 Format for Bibliographic Data, Library of Congress; ISBD for the punctuation that is taken off.
 """
 
-from __future__ import annotations  # so that naming a type of theirs doesn't load it
-
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from app.books.schemas import BookCreate
-from app.core.loading import pymarc
 from app.imports.formats.names import contributor, heading
 from app.imports.formats.punctuation import clean, joined, plain
+from app.imports.formats.slicing import Field, Record
 
 MAX_LINE: Final = 2_000
 MAX_PROSE: Final = 20_000
@@ -22,7 +20,7 @@ class Unmappable(ValueError):
     """The record is readable but describes no book; the message says why."""
 
 
-def book_of(record: pymarc.Record) -> BookCreate:
+def book_of(record: Record) -> BookCreate:
     """The book that the record describes.
 
     Raises:
@@ -31,7 +29,7 @@ def book_of(record: pymarc.Record) -> BookCreate:
     kind = str(record.leader)[6:7]
     if kind not in _BIBLIOGRAPHIC:
         raise Unmappable(f"leader/06 is '{kind}': {_OTHER_KINDS.get(kind, 'not a kind of bibliographic record')}")
-    fields: dict[str, list[pymarc.Field]] = {}
+    fields: dict[str, list[Field]] = {}
     for field in record.fields:
         fields.setdefault(field.tag, []).append(field)
     title = _first(fields, "245")
@@ -61,7 +59,7 @@ def book_of(record: pymarc.Record) -> BookCreate:
     )
 
 
-def subject(field: pymarc.Field) -> str:
+def subject(field: Field) -> str:
     """A subject heading with its subdivisions: `Iran -- Foreign relations`."""
     if field.tag in _NAME_SUBJECTS:
         main = heading(field, with_title=True)
@@ -71,7 +69,7 @@ def subject(field: pymarc.Field) -> str:
     return " -- ".join(part for part in (main, *divisions) if part)[:MAX_LINE]
 
 
-def _titles(title: pymarc.Field, fields: dict[str, list[pymarc.Field]]) -> dict[str, Any]:
+def _titles(title: Field, fields: dict[str, list[Field]]) -> dict[str, Any]:
     proper: list[str] = []
     parallel: list[str] = []
     subtitle: list[str] = []
@@ -97,7 +95,7 @@ def _titles(title: pymarc.Field, fields: dict[str, list[pymarc.Field]]) -> dict[
     }
 
 
-def _sort_title(title: pymarc.Field, name: str) -> str | None:
+def _sort_title(title: Field, name: str) -> str | None:
     """The title without its article; the second indicator counts the characters to pass over."""
     if not title.indicator2.isdecimal() or title.indicator2 == "0":
         return None
@@ -107,14 +105,14 @@ def _sort_title(title: pymarc.Field, name: str) -> str | None:
     return rest if rest and rest != name else None
 
 
-def _other_title(field: pymarc.Field) -> str:
+def _other_title(field: Field) -> str:
     codes = "anp" if field.tag in {"130", "240", "730", "740"} else "abnp"
     text = joined(field.get_subfields(*codes))
     is_collective = field.tag == "240" and text.casefold() in _COLLECTIVE_TITLES
     return "" if is_collective else text[:MAX_LINE]
 
 
-def _original_script(fields: dict[str, list[pymarc.Field]]) -> Iterator[dict[str, str]]:
+def _original_script(fields: dict[str, list[Field]]) -> Iterator[dict[str, str]]:
     """What 880 fields say in the book's own script, by the field that they stand beside ($6)."""
     seen = set()
     for field in fields.get("880", ()):
@@ -126,7 +124,7 @@ def _original_script(fields: dict[str, list[pymarc.Field]]) -> Iterator[dict[str
                 yield {"field": name, "value": value}
 
 
-def _imprint(fields: dict[str, list[pymarc.Field]]) -> pymarc.Field | None:
+def _imprint(fields: dict[str, list[Field]]) -> Field | None:
     publications = [field for field in fields.get("264", ()) if field.indicator2 == "1"]
     return next(iter(publications + fields.get("260", []) + fields.get("264", [])), None)
 
@@ -144,7 +142,7 @@ def _year(fixed: str, raw_date: str | None) -> int | None:
     return int(written.group()) if written else None
 
 
-def _languages(fields: dict[str, list[pymarc.Field]], fixed: str) -> list[str]:
+def _languages(fields: dict[str, list[Field]], fixed: str) -> list[str]:
     codes = [fixed[35:38]]
     for field in fields.get("041", ()):
         if field.indicator2 == "7":  # codes of another list than MARC's
@@ -157,19 +155,19 @@ def _languages(fields: dict[str, list[pymarc.Field]], fixed: str) -> list[str]:
     return [code for code in _distinct(known) if _LANGUAGE.fullmatch(code) and code not in _NO_LANGUAGE][:20]
 
 
-def _summary(fields: dict[str, list[pymarc.Field]]) -> str | None:
+def _summary(fields: dict[str, list[Field]]) -> str | None:
     notes = (clean(" ".join(field.get_subfields("a", "b"))) for field in fields.get("520", ()))
     return "\n\n".join(note for note in notes if note)[:MAX_PROSE] or None
 
 
-def _series(fields: dict[str, list[pymarc.Field]]) -> list[str]:
+def _series(fields: dict[str, list[Field]]) -> list[str]:
     """Series as transcribed (490, 440), and traced ones (8XX) where nothing is transcribed."""
     transcribed = [joined(field.get_subfields("a", "n", "p", "v"))[:MAX_LINE] for field in _all(fields, "440", "490")]
     traced = (joined(field.get_subfields(*"abcdnptv"))[:MAX_LINE] for field in _all(fields, "800", "810", "811", "830"))
     return _distinct(transcribed if any(transcribed) else traced)[:50]
 
 
-def _identifiers(fields: dict[str, list[pymarc.Field]]) -> list[dict[str, str]]:
+def _identifiers(fields: dict[str, list[Field]]) -> list[dict[str, str]]:
     found = [("isbn", clean(value).rstrip(" :;,")) for field in fields.get("020", ()) for value in _a(field)]
     found += [("issn", plain(value)) for field in fields.get("022", ()) for value in _a(field)]
     found += [("lccn", clean(value)) for field in fields.get("010", ()) for value in _a(field)]
@@ -179,7 +177,7 @@ def _identifiers(fields: dict[str, list[pymarc.Field]]) -> list[dict[str, str]]:
     return [{"type": kind, "value": value[:200]} for kind, value in _distinct(found) if value][:500]
 
 
-def _classifications(fields: dict[str, list[pymarc.Field]]) -> list[dict[str, str]]:
+def _classifications(fields: dict[str, list[Field]]) -> list[dict[str, str]]:
     found = []
     for tag, scheme in _SCHEMES.items():
         for field in fields.get(tag, ()):
@@ -189,30 +187,30 @@ def _classifications(fields: dict[str, list[pymarc.Field]]) -> list[dict[str, st
     return [{"scheme": scheme[:200], "value": value} for scheme, value in _distinct(found) if value][:50]
 
 
-def _a(field: pymarc.Field) -> list[str]:
+def _a(field: Field) -> list[str]:
     return list(field.get_subfields("a"))
 
 
-def _fixed(fields: dict[str, list[pymarc.Field]]) -> str:
+def _fixed(fields: dict[str, list[Field]]) -> str:
     field = _first(fields, "008")
     return (field.data or "") if field else ""
 
 
-def _first(fields: dict[str, list[pymarc.Field]], tag: str) -> pymarc.Field | None:
+def _first(fields: dict[str, list[Field]], tag: str) -> Field | None:
     return next(iter(fields.get(tag, ())), None)
 
 
-def _all(fields: dict[str, list[pymarc.Field]], *tags: str) -> Iterator[pymarc.Field]:
+def _all(fields: dict[str, list[Field]], *tags: str) -> Iterator[Field]:
     for tag in tags:
         yield from fields.get(tag, ())
 
 
-def _text(field: pymarc.Field, code: str) -> str | None:
+def _text(field: Field, code: str) -> str | None:
     """The first subfield of this code that says something."""
     return next((text[:MAX_LINE] for text in map(plain, field.get_subfields(code)) if text), None)
 
 
-def _first_text(fields: dict[str, list[pymarc.Field]], tag: str, codes: str, *, all_of: bool = False) -> str | None:
+def _first_text(fields: dict[str, list[Field]], tag: str, codes: str, *, all_of: bool = False) -> str | None:
     texts = (joined(field.get_subfields(*codes)) for field in fields.get(tag, ()))
     found = [text for text in texts if text]
     return ("; ".join(found) if all_of else found[0])[:MAX_LINE] if found else None

@@ -1,23 +1,21 @@
 """Names: headings of persons, bodies and meetings, and the part that each had in the book."""
 
-from __future__ import annotations  # so that naming a type of theirs doesn't load it
-
 from typing import Final
 
-from app.core.loading import pymarc
 from app.imports.formats.punctuation import joined, plain
+from app.imports.formats.slicing import Field
 
 MAX_NAME: Final = 2_000
 _ANALYTICAL: Final = "2"
 
 
-def heading(field: pymarc.Field, *, with_title: bool = False) -> str:
+def heading(field: Field, *, with_title: bool = False) -> str:
     """The name as a catalogue files it: `Lane, James Henry, 1814-1866`; `Illinois. Bureau of Water`."""
     codes = _PERSON if field.tag.endswith("00") else _MEETING if field.tag.endswith("11") else _BODY
     return joined(field.get_subfields(*codes, *("tnp" if with_title else "")))[:MAX_NAME]
 
 
-def contributor(field: pymarc.Field) -> dict[str, str] | None:
+def contributor(field: Field) -> dict[str, str] | None:
     """The person or body and the role; None for an entry that only points to another work."""
     if field.get("t") and field.tag.startswith("7") and field.indicator2 != _ANALYTICAL:
         return None
@@ -25,7 +23,7 @@ def contributor(field: pymarc.Field) -> dict[str, str] | None:
     return {"name": name, "role": _role(field)} if name else None
 
 
-def _role(field: pymarc.Field) -> str:
+def _role(field: Field) -> str:
     for code in field.get_subfields("4"):
         if code.strip().lower()[-3:] in _RELATORS:
             return _RELATORS[code.strip().lower()[-3:]]

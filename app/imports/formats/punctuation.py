@@ -7,13 +7,18 @@ from typing import Final
 
 def clean(text: str) -> str:
     """One line of composed Unicode without control, non-sorting and direction marks."""
-    composed = text if text.isascii() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    if text.isascii() and text.isprintable():  # most texts, and half of the time
+        return " ".join(text.split())
+    composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(_CONTROL.sub(" ", composed).split())
 
 
 def plain(text: str) -> str:
     """An element as a reader sees it: `clean`, without the marks that lead to the next element or end the field."""
-    return _balanced(without_final_stop(clean(text).rstrip(_SEPARATORS)))
+    bare = clean(text).rstrip(_SEPARATORS)
+    if bare.endswith("."):
+        bare = without_final_stop(bare)
+    return _balanced(bare) if bare.startswith(("[", "(")) or bare.endswith(("]", ")")) else bare
 
 
 def joined(texts: list[str], separator: str = " ") -> str:
