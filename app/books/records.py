@@ -7,26 +7,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from app.books.models import SourceRecord
+from app.books.search import finding
 
 
 async def kept(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SourceRecord]:
     """The kept source records, their bytes too, by (source, control number)."""
+    await finding.plan_each(session)
     found: dict[tuple[str, str], SourceRecord] = {}
     for source, numbers in _by_source(keys).items():
         statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number.in_(numbers))
         for record in await session.scalars(statement.options(undefer(SourceRecord.record))):
             found[source, record.control_number] = record
-    return found
-
-
-async def known(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of the keys under which a source record is kept."""
-    found: set[tuple[str, str]] = set()
-    for source, numbers in _by_source(keys).items():
-        statement = select(SourceRecord.control_number).where(
-            SourceRecord.source == source, SourceRecord.control_number.in_(numbers)
-        )
-        found.update((source, number) for number in await session.scalars(statement))
+    await finding.plan_once(session)
     return found
 
 

@@ -1,16 +1,14 @@
 """The catalogue: adding, changing, removing and restoring books. Every change writes the document and what finds it."""
 
 import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.books import identifiers, paging, queries, search
+from app.books import paging, queries
 from app.books.holding import BookGone as BookGone
 from app.books.holding import BookMerged as BookMerged
 from app.books.holding import BookNotFound as BookNotFound
@@ -22,12 +20,14 @@ from app.books.holding import hold_pair as hold_pair
 from app.books.holding import locked
 from app.books.holding import present as present
 from app.books.holding import share as share
-from app.books.models import AccessPoint, Book, SourceRecord
-from app.books.schemas import BookCreate, BookDocument, BookRead, IdentifierRead
+from app.books.models import CATALOGUE, AccessPoint, Book, SourceRecord
+from app.books.preparing import Access, Prepared, document_of, worked_out
+from app.books.preparing import prepare as prepare
+from app.books.schemas import BookCreate, BookDocument, BookRead
 from app.books.search import index, spelling
-from app.books.search.terms import Terms, terms_of
 from app.core import metrics
-from app.core.db import on_commit
+from app.core.bulk import insert_rows, next_ids
+from app.core.db import on_commit, raise_generation
 from app.core.errors import Conflict
 from app.core.schemas import JsonObject
 from app.core.versioning import IfMatch, compare
@@ -45,43 +45,22 @@ class UndoTooLate(Conflict):
 
 async def add(session: AsyncSession, *, data: BookCreate, now: datetime) -> BookRead:
     """Put a book into the catalogue; it is found by the next request."""
-    [book] = await add_many(session, books=[prepare(data, now=now)])
-    return read(book)
+    prepared = prepare(data, now=now)
+    [book_id] = await add_many(session, books=[prepared])
+    return read(Book(id=book_id, **prepared.columns))
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What finds a book: its access points and its indexed terms."""
-
-    points: list[JsonObject]
-    terms: Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A book ready to be written: all that costs time to work out and needs no database."""
-
-    columns: JsonObject
-    access: Access
-
-
-def prepare(data: BookCreate, *, now: datetime) -> Prepared:
-    """Work out everything that is stored of a new book; about half a millisecond, so not inside a transaction."""
-    document = _document(data.model_dump(), created_at=now, updated_at=now)
-    columns, access = _worked_out(document)
-    return Prepared(columns | {"version": 1, "popularity": 0, "created_at": now, "updated_at": now}, access)
-
-
-async def add_many(session: AsyncSession, *, books: Iterable[Prepared]) -> list[Book]:
-    """Put books into the catalogue in their order, with as few statements as the database allows."""
+async def add_many(session: AsyncSession, *, books: Iterable[Prepared]) -> list[int]:
+    """Put books into the catalogue in their order, with few statements however many they are; their ids."""
     ready = list(books)
-    added = [Book(**prepared.columns) for prepared in ready]
-    session.add_all(added)
-    await session.flush()
-    found_by = {book.id: prepared.access for book, prepared in zip(added, ready, strict=True)}
+    ids = await next_ids(session, Book.__table__, len(ready))
+    found_by = {book_id: prepared.access for book_id, prepared in zip(ids, ready, strict=True)}
+    rows = [(book_id, *prepared.columns.values()) for book_id, prepared in zip(ids, ready, strict=True)]
+    await insert_rows(session, Book.__table__, ("id", *ready[0].columns), rows)
+    raise_generation(session, CATALOGUE)
     await _index(session, found_by, are_new=True)
-    on_commit(session, lambda: metrics.books_created_total.inc(len(added)))
-    return added
+    on_commit(session, lambda: metrics.books_created_total.inc(len(ids)))
+    return ids
 
 
 async def change(
@@ -99,7 +78,7 @@ async def change(
     merged = writable | changes
     if merged == writable:
         return read(book)
-    document = _document(merged, created_at=book.created_at, updated_at=now)
+    document = document_of(merged, created_at=book.created_at, updated_at=now)
     await _rewrite(session, book, document)
     book.version += 1
     book.updated_at = now
@@ -162,14 +141,21 @@ async def get(session: AsyncSession, *, book_id: int, with_suppressed: bool) -> 
     return paging.Row(book.id, book.version, book.document)
 
 
-async def keep_sources(session: AsyncSession, *, records: Iterable[JsonObject], now: datetime) -> None:
-    """Keep the records that books were made from, under the keys by which an import finds them again.
+class KeptRecord(NamedTuple):
+    """A record that a book was made from, under the key by which an import finds it again."""
 
-    Each has book_id, source, control_number, digest, format and record (its bytes).
-    """
-    rows = [{**record, "imported_at": now} for record in records]
-    if rows:
-        await session.execute(insert(SourceRecord), rows)
+    book_id: int
+    source: str
+    control_number: str
+    digest: str
+    format: str
+    record: bytes
+
+
+async def keep_sources(session: AsyncSession, *, records: Iterable[KeptRecord], now: datetime) -> None:
+    """Keep the records that books were made from."""
+    rows = [(*record, now) for record in records]
+    await insert_rows(session, SourceRecord.__table__, (*KeptRecord._fields, "imported_at"), rows)
 
 
 async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | None:
@@ -200,70 +186,18 @@ async def _rewrite(session: AsyncSession, book: Book, document: BookDocument) ->
     await _index(session, {book.id: _write(book, document)}, are_new=False)
 
 
-async def _index(session: AsyncSession, access: dict[int, Access], *, are_new: bool) -> None:
+async def _index(session: AsyncSession, access: Mapping[int, Access], *, are_new: bool) -> None:
     if not are_new:
         await session.execute(delete(AccessPoint).where(AccessPoint.book_id.in_(access)))
-    rows = [{"book_id": book_id, **point} for book_id, found in access.items() for point in found.points]
-    if rows:
-        await session.execute(insert(AccessPoint), rows)
+    rows = [(book_id, *point) for book_id, found in access.items() for point in found.points]
+    await insert_rows(session, AccessPoint.__table__, ("book_id", "kind", "key", "label"), rows)
     await index.put(session, {book_id: found.terms for book_id, found in access.items()}, are_new=are_new)
     await spelling.learn(session, set().union(*(found.terms.words for found in access.values())))
 
 
 def _write(book: Book, document: BookDocument) -> Access:
     """Set the columns that follow from the document; returns what else finds it."""
-    columns, access = _worked_out(document)
+    columns, access = worked_out(document)
     for name, value in columns.items():
         setattr(book, name, value)
     return access
-
-
-def _worked_out(document: BookDocument) -> tuple[JsonObject, Access]:
-    """The columns that follow from the document, and what else finds the book."""
-    terms = terms_of(document)
-    columns = {
-        "title": document.title,
-        "title_key": search.key(document.sort_title or document.title) or document.title[: search.MAX_KEY_CHARACTERS],
-        "year": document.year,
-        "suppressed": document.suppressed,
-        "document": document.model_dump_json(),
-        "search_terms": terms.ranked,
-    }
-    return columns, Access(_access_points(document), terms)
-
-
-def _document(fields: dict[str, Any], *, created_at: datetime, updated_at: datetime) -> BookDocument:
-    numbers = [_identifier(item["type"], item["value"]) for item in fields["identifiers"]]
-    return BookDocument.model_validate(
-        fields | {"identifiers": numbers, "created_at": created_at, "updated_at": updated_at}
-    )
-
-
-def _identifier(kind: Any, value: str) -> IdentifierRead:
-    normalized = identifiers.normalize(kind, value)
-    return IdentifierRead(type=kind, value=value, normalized=normalized, valid=normalized is not None)
-
-
-def _access_points(document: BookDocument) -> list[JsonObject]:
-    labels: list[tuple[str, str]] = []
-    for contributor in document.contributors:
-        labels.append(("author", contributor.name))
-        # An author is also found without the years of his life.
-        if (bare := _LIFE.sub("", contributor.name)) != contributor.name:
-            labels.append(("name", bare))
-    for subject in document.subjects:
-        topics = subject.split(" -- ")
-        labels += [("topic", topic) for topic in topics]
-        if len(topics) > 1:
-            labels.append(("subject", subject))
-    # A series is found whatever the number of the volume.
-    labels += [("series", series.partition(" ; ")[0]) for series in document.series]
-    labels += [("language", language) for language in document.languages]
-    points = {(kind, search.key(label)): label for kind, label in labels}
-    points |= {(number.type, number.normalized): number.value for number in document.identifiers if number.normalized}
-    return [{"kind": kind, "key": key, "label": label} for (kind, key), label in points.items() if key]
-
-
-_LIFE: Final = re.compile(
-    r",? (?:b\.|d\.|ca\.|fl\.|active|born|died)? ?\(?[0-9]{3,4}\??(?: ?- ?(?:ca\. )?[0-9]{0,4}\??)?\)?$"
-)

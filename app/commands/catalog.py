@@ -15,7 +15,7 @@ from app.commands.reindex import BATCH
 from app.commands.reindex import reindex as rebuild
 from app.core.config import load_settings
 from app.core.db import Database
-from app.imports import exporting, opening
+from app.imports import exporting
 from app.imports import service as imports
 from app.imports.schemas import Format, Options, Outcome
 
@@ -97,19 +97,16 @@ def import_(
 async def _take_in(
     database: Database, telling: takings.Telling, options: Options, record_format: Format | None
 ) -> Outcome:
-    try:
-        with opening.opened(telling.path) as source, telling.progress(source):
-            outcome = await imports.take_in(
-                database,
-                source,
-                options=options,
-                clock=lambda: datetime.now(UTC),
-                report=telling.report,
-                record_format=record_format,
-                is_dry=telling.is_dry,
-            )
-    except opening.UnusableFile as error:
-        outcome = Outcome(problem=str(error), problem_code=error.code)
+    with telling.progress():
+        outcome = await imports.take_in(
+            database,
+            telling.path,
+            options=options,
+            clock=lambda: datetime.now(UTC),
+            report=telling.report,
+            record_format=record_format,
+            is_dry=telling.is_dry,
+        )
     telling.conclude(outcome)
     return outcome
 

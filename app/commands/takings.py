@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.imports.opening import Source
 from app.imports.schemas import Outcome, RecordVerdict, Verdict
-from app.imports.service import Report
+
+Write = Callable[[list[RecordVerdict]], None]
 
 SHOWN: Final = 20
 MAX_SHOWN_CHARACTERS: Final = 60
@@ -22,16 +22,16 @@ MAX_SHOWN_CHARACTERS: Final = 60
 class Telling:
     """One file's progress, its verdicts that a librarian must see, and its end."""
 
-    def __init__(self, path: Path, *, write: Report | None, as_json: bool, is_dry: bool) -> None:
+    def __init__(self, path: Path, *, write: Write | None, as_json: bool, is_dry: bool) -> None:
         self.path = path
         self._write = write
         self._as_json = as_json
         self.is_dry = is_dry
         self._shown: list[str] = []
         self._hidden = 0
-        self._advance: Callable[[int], None] = lambda _: None
+        self._advance: Callable[[int, int], None] = lambda _records, _read_bytes: None
 
-    def report(self, verdicts: list[RecordVerdict]) -> None:
+    def report(self, verdicts: list[RecordVerdict], read_bytes: int) -> None:
         if self._write:
             self._write(verdicts)
         for verdict in verdicts:
@@ -40,7 +40,7 @@ class Telling:
                     self._shown.append(line)
                 else:
                     self._hidden += 1
-        self._advance(len(verdicts))
+        self._advance(len(verdicts), read_bytes)
 
     def conclude(self, outcome: Outcome) -> None:
         counts = {verdict.value: outcome.counts[verdict] for verdict in Verdict}
@@ -60,7 +60,7 @@ class Telling:
             typer.echo(outcome.problem, err=True)
 
     @contextmanager
-    def progress(self, source: Source) -> Iterator[None]:
+    def progress(self) -> Iterator[None]:
         """On a terminal a bar with records, rate and time left; nothing elsewhere."""
         if self._as_json or not sys.stderr.isatty():
             yield
@@ -70,24 +70,30 @@ class Telling:
             TextColumn("{task.fields[records]:,} records, {task.fields[rate]:,}/s"), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(source.name, total=source.size_bytes, records=0, rate=0)
+            task = bar.add_task(self.path.name, total=_size_bytes(self.path), records=0, rate=0)
             records = 0
 
-            def advance(count: int) -> None:
+            def advance(count: int, read_bytes: int) -> None:
                 nonlocal records
                 records += count
                 seconds = bar.tasks[0].elapsed or 1
-                bar.update(task, completed=source.consumed_bytes, records=records, rate=round(records / seconds))
+                bar.update(task, completed=read_bytes, records=records, rate=round(records / seconds))
 
             self._advance = advance
             yield
 
 
 @contextmanager
-def report_to(path: Path) -> Iterator[Report]:
+def report_to(path: Path) -> Iterator[Write]:
     """Writes verdicts to a file, one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
         yield lambda verdicts: file.writelines(f"{verdict.model_dump_json()}\n" for verdict in verdicts)
+
+
+def _size_bytes(path: Path) -> int | None:
+    with suppress(OSError):  # who reads it says what is wrong
+        return path.stat().st_size
+    return None
 
 
 def _lines(verdict: RecordVerdict, *, with_changes: bool) -> Iterator[str]:

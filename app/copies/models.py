@@ -1,27 +1,12 @@
 """Copies (items): what stands on the shelf, with a barcode."""
 
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.copies.statuses import CopyStatus as CopyStatus
 from app.core.db import Base, BigId, UtcDateTime
-
-
-class CopyStatus(StrEnum):
-    """Where a copy is in its life (product.md §2); `reserved` still stands on the shelf but is promised."""
-
-    AVAILABLE = "available"
-    RESERVED = "reserved"
-    ON_HOLD_SHELF = "on_hold_shelf"
-    IN_TRANSIT = "in_transit"
-    ON_LOAN = "on_loan"
-    LOST = "lost"
-    IN_REPAIR = "in_repair"
-    MISSING = "missing"
-    WITHDRAWN = "withdrawn"
-
 
 _STATUSES = ", ".join(f"'{status}'" for status in CopyStatus)
 

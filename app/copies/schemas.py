@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from app.copies.models import CopyStatus
+from app.copies.statuses import CopyStatus
 from app.core.schemas import Code, Money, Prose, Read, ShortLine, Strict
 
 MAX_PRICE_MINOR = 100_000_000

@@ -10,11 +10,12 @@ import json
 import sqlite3
 import time
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from io import BytesIO
+from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
-from sqlalchemy import JSON, Dialect, Insert, Select
+from sqlalchemy import JSON, Dialect, Insert, Select, literal, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.types import TypeEngine
@@ -24,6 +25,7 @@ from app.core.driver import Compiled, Statement
 from app.core.engines import POSTGRES_ERRORS
 
 Convert = Callable[[Any], Any]
+T = TypeVar("T")
 
 # The driver's connection beneath a session, once its transaction has begun.
 _DRIVER: Final = "driver"
@@ -122,19 +124,38 @@ def _read_document(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+async def copy(session: AsyncSession, table: str, columns: Sequence[str], lines: bytes) -> None:
+    """Append rows by PostgreSQL's COPY, as lines of its text format, in the session's transaction."""
+    if await _driver_of(session) is None:
+        await _NOTHING.all(session)
+    driver: asyncpg.Connection = session.sync_session.info[_DRIVER]
+    copying = driver.copy_to_table(table, source=BytesIO(lines), columns=list(columns))
+    await _observed(session, f"COPY {table}", "insert", copying)
+
+
 async def _run(session: AsyncSession, text: Text, given: Mapping[str, Any]) -> Sequence[Any]:
+    driver = await _driver_of(session)
+    values = text.values(given)
+    if driver is None:
+        return await _begin(session, text, values)
+    if isinstance(driver, asyncpg.Connection):
+        return await _observed(session, text.text, text.word, driver.fetch(text.text, *values))
+    return list(await _observed(session, text.text, text.word, driver.execute_fetchall(text.text, values)))
+
+
+async def _driver_of(session: AsyncSession) -> Any:
+    """The driver's connection if the transaction has begun, after what the session holds has been written."""
     own = session.sync_session
     if own.new or own.deleted or own.dirty:
         await session.flush()
-    values = text.values(given)
-    driver = own.info.get(_DRIVER)
-    if driver is None:
-        return await _begin(session, text, values)
+    return own.info.get(_DRIVER)
+
+
+async def _observed(session: AsyncSession, text: str, word: str, answer: Awaitable[T]) -> T:
+    """The driver's answer, measured, and its errors under SQLAlchemy's names."""
     began = time.perf_counter()
     try:
-        if isinstance(driver, asyncpg.Connection):
-            return await driver.fetch(text.text, *values)
-        return list(await driver.execute_fetchall(text.text, values))
+        return await answer
     except asyncio.CancelledError:
         # As a session does itself: the driver would wait for a server that may hang.
         await session.invalidate()
@@ -142,9 +163,9 @@ async def _run(session: AsyncSession, text: Text, given: Mapping[str, Any]) -> S
     except (*POSTGRES_ERRORS, sqlite3.Error) as error:
         kind = _class_of(error)
         metrics.count_query_error(kind.__name__)
-        raise kind(text.text, None, error) from error
+        raise kind(text, None, error) from error
     finally:
-        metrics.record_query(text.word, time.perf_counter() - began)
+        metrics.record_query(word, time.perf_counter() - began)
 
 
 async def _begin(session: AsyncSession, text: Text, values: list[Any]) -> Sequence[Any]:
@@ -164,3 +185,6 @@ def _class_of(error: Exception) -> type[DBAPIError]:
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return InterfaceError
     return OperationalError if isinstance(error, sqlite3.OperationalError) else DBAPIError
+
+
+_NOTHING: Final = Direct(select(literal(1).label("nothing")))

@@ -56,6 +56,16 @@ class FileChanged(UnusableFile):
     code, detail = "file_changed", "{name} changed while it was read; import it again when it is complete."
 
 
+class ReaderEnded(UnusableFile):
+    code, detail = (
+        "reader_ended",
+        (
+            "{name} can't be read on: the process that reads it ended (status {status}). What was taken in stands;"
+            " import the file again to go on."
+        ),
+    )
+
+
 class Source:
     """An open catalogue file: `read` gives unpacked bytes, `head` what it begins with.
 

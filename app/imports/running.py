@@ -17,7 +17,6 @@ from app.core.db import Database
 from app.imports import service
 from app.imports.jobs import path_of
 from app.imports.models import ImportJob, ImportVerdict
-from app.imports.opening import UnusableFile, opened
 from app.imports.schemas import Format, ImportStatus, Options, Outcome, RecordVerdict
 
 log = structlog.get_logger()
@@ -85,20 +84,17 @@ async def _run(database: Database, job: ImportJob, settings: Settings, clock: Ca
         await _keep(session, job, told, clock())
 
     options = Options(job.source_name, job.overwrite, job.branch_id, settings.timezone)
-    try:
-        with opened(path_of(settings, job.id), name=job.file_name) as source:
-            return await service.take_in(
-                database,
-                source,
-                options=options,
-                clock=clock,
-                keep=keep,
-                record_format=Format(job.format) if job.format else None,
-                after=job.position,
-                is_dry=job.dry_run,
-            )
-    except UnusableFile as error:
-        return Outcome(problem=str(error), problem_code=error.code)
+    return await service.take_in(
+        database,
+        path_of(settings, job.id),
+        name=job.file_name,
+        options=options,
+        clock=clock,
+        keep=keep,
+        record_format=Format(job.format) if job.format else None,
+        after=job.position,
+        is_dry=job.dry_run,
+    )
 
 
 async def _keep(session: AsyncSession, job: ImportJob, told: list[RecordVerdict], now: datetime) -> None:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from app.books.schemas import BookCreate
+from app.books.preparing import Prepared
 from app.copies.schemas import CopyCreate
 from app.core.schemas import Read
 
@@ -54,7 +54,7 @@ class Options:
 class Incoming:
     """A record that was read; (source, control_number) is its key, `record` its bytes as they are kept.
 
-    `book` is None only for a record that upstream deleted and emptied.
+    `book` is what it makes when it is new; None only for a record that upstream deleted and emptied.
     """
 
     position: int
@@ -63,7 +63,7 @@ class Incoming:
     digest: str
     record_format: Format
     record: bytes
-    book: BookCreate | None
+    book: Prepared | None
     copies: tuple[CopyCreate, ...] = ()
     problems: tuple[str, ...] = ()
     is_deleted: bool = False
@@ -80,6 +80,20 @@ class Unread:
     position: int
     reason: str
     control_number: str | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """The next records of a file. `problem` says why it can't be read on after them; nothing follows the last.
+
+    `read_bytes` tells how far reading has come, in bytes as they lie on disk.
+    """
+
+    records: list[Incoming | Unread] = field(default_factory=list)
+    read_bytes: int = 0
+    problem: str | None = None
+    problem_code: str | None = None
+    is_last: bool = False
 
 
 class FieldChange(Read):

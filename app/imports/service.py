@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -12,23 +12,17 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.books import records as source_records
-from app.books import service as books
-from app.books.service import Prepared
 from app.core.db import Database
 from app.core.errors import AppError
-from app.imports import writing
-from app.imports.formats.reading import records
-from app.imports.opening import Source, UnusableFile, opened
+from app.imports import readers, writing
 from app.imports.schemas import Format, Incoming, Options, Outcome, RecordVerdict, Unread, Verdict
 
 log = structlog.get_logger()
 
-BATCH_RECORDS: Final = 250
 PAUSES_SECONDS: Final = (0.5, 1, 2, 4, 8)
 
 Record = Incoming | Unread
-Report = Callable[[list[RecordVerdict]], None]
+Report = Callable[[list[RecordVerdict], int], None]
 Keep = Callable[[AsyncSession, list[RecordVerdict]], Awaitable[None]]
 
 
@@ -38,73 +32,40 @@ class _DryRun(Exception):  # no error: it undoes a transaction that was only mea
         self.verdicts = verdicts
 
 
-async def take_in_file(
+async def take_in(
     database: Database,
     path: Path,
     *,
     options: Options,
     clock: Callable[[], datetime],
-    report: Report = lambda _: None,
-    record_format: Format | None = None,
-    is_dry: bool = False,
-) -> Outcome:
-    """Import the file at `path`; one that can't be used at all has an outcome too, with nothing counted."""
-    try:
-        with opened(path) as source:
-            return await take_in(
-                database,
-                source,
-                options=options,
-                clock=clock,
-                report=report,
-                record_format=record_format,
-                is_dry=is_dry,
-            )
-    except UnusableFile as error:
-        return Outcome(problem=str(error), problem_code=error.code)
-
-
-async def take_in(
-    database: Database,
-    source: Source,
-    *,
-    options: Options,
-    clock: Callable[[], datetime],
-    report: Report = lambda _: None,
+    name: str | None = None,
+    report: Report = lambda _verdicts, _read_bytes: None,
     keep: Keep | None = None,
     record_format: Format | None = None,
     after: int = 0,
     is_dry: bool = False,
 ) -> Outcome:
-    """Import the records of the file after position `after`; `report` is told the verdicts of each batch.
+    """Import the records of the file after position `after`; a file that can't be used at all has an outcome too.
+
+    `name` is what problems call the file. `report` is told the verdicts of each batch and how many bytes of the file
+    have been read.
 
     One transaction a batch: a kill loses at most the running one, and importing the file again completes it with the
     same result. `keep` runs inside it, so that what it writes is true; `report` after the commit. A dry run undoes
-    every transaction. Reading runs in a thread, one batch ahead of writing; memory holds two batches.
+    every transaction. Another process reads, one batch ahead of writing; memory holds two batches.
     """
     outcome = Outcome()
-    incoming = records(source, record_format=record_format, source_name=options.source_name, after=after)
-    following = asyncio.create_task(asyncio.to_thread(_batch, incoming, outcome))
-    try:
-        while batch := await following:
-            following = asyncio.create_task(asyncio.to_thread(_batch, incoming, outcome))
-            for part in _without_repeats(batch):
+    reading = readers.batches(
+        path, name=name, record_format=record_format, source_name=options.source_name, after=after, clock=clock
+    )
+    async with aclosing(reading) as batches:
+        async for batch in batches:
+            for part in _without_repeats(batch.records):
                 verdicts = await _write(database, part, options, clock(), keep=keep, is_dry=is_dry)
                 outcome.counts.update(verdict.verdict for verdict in verdicts)
-                report(verdicts)
-    finally:
-        await asyncio.gather(following, return_exceptions=True)
+                report(verdicts, batch.read_bytes)
+            outcome.problem, outcome.problem_code = batch.problem, batch.problem_code
     return outcome
-
-
-def _batch(incoming: Iterator[Record], outcome: Outcome) -> list[Record]:
-    """The next records; a file that can't be read on is noted, and what was read before it still counts."""
-    batch: list[Record] = []
-    try:
-        batch.extend(islice(incoming, BATCH_RECORDS))
-    except UnusableFile as error:
-        outcome.problem, outcome.problem_code = str(error), error.code
-    return batch
 
 
 def _without_repeats(batch: list[Record]) -> Iterator[list[Record]]:
@@ -140,10 +101,9 @@ async def _write(
 async def _try_to_write(
     database: Database, part: list[Record], options: Options, now: datetime, *, keep: Keep | None, is_dry: bool
 ) -> list[RecordVerdict]:
-    prepared = await _prepare(database, part, now)
     try:
         async with database.transaction() as session:
-            verdicts = await writing.write(session, part, prepared=prepared, options=options, now=now)
+            verdicts = await writing.write(session, part, options=options, now=now)
             if is_dry:
                 raise _DryRun(verdicts)  # noqa: TRY301  # caught here, outside the transaction that it undoes
             if keep:
@@ -172,15 +132,6 @@ def _is_the_records_fault(error: DBAPIError | AppError) -> bool:
         return True
     state = getattr(error.orig, "sqlstate", None)
     return str(state)[:2] in {"22", "23"} if state else isinstance(error, IntegrityError | DataError)
-
-
-async def _prepare(database: Database, part: list[Record], now: datetime) -> dict[int, Prepared]:
-    """Work out the new books of the part in a thread, while no transaction waits for it."""
-    readable = [record for record in part if isinstance(record, Incoming) and not record.is_deleted]
-    async with database.reading() as session:
-        known = await source_records.known(session, [record.key for record in readable])
-    new = [(record.position, record.book) for record in readable if record.key not in known and record.book]
-    return await asyncio.to_thread(lambda: {position: books.prepare(book, now=now) for position, book in new})
 
 
 async def _kept(database: Database, verdicts: list[RecordVerdict], keep: Keep | None) -> list[RecordVerdict]:

@@ -1,6 +1,6 @@
 """Writing a batch: which records are new, changed, unchanged or doubtful, and what follows, in few statements."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,12 +9,12 @@ from app.audit.service import SYSTEM
 from app.bookings import queries as booking_queries
 from app.bookings import service as bookings
 from app.bookings.context import Context
-from app.books import identifiers, records
 from app.books import queries as book_queries
+from app.books import records
 from app.books import service as books
-from app.books.models import Book, SourceRecord
+from app.books.models import SourceRecord
 from app.books.schemas import BookCreate
-from app.books.service import Prepared
+from app.books.service import KeptRecord
 from app.branches import service as branches
 from app.copies import queries as copy_queries
 from app.copies import service as copies
@@ -23,7 +23,7 @@ from app.core.schemas import JsonObject
 from app.imports import ownership
 from app.imports.formats.reading import kept_book
 from app.imports.merging import Merge, merge
-from app.imports.schemas import Format, Incoming, Options, RecordVerdict, Unread, Verdict
+from app.imports.schemas import FieldChange, Format, Incoming, Options, RecordVerdict, Unread, Verdict
 from app.policies import service as policies
 
 GONE_UPSTREAM = "deleted upstream"
@@ -33,14 +33,12 @@ async def write(
     session: AsyncSession,
     batch: Sequence[Incoming | Unread],
     *,
-    prepared: Mapping[int, Prepared],
     options: Options,
     now: datetime,
 ) -> list[RecordVerdict]:
     """Write the records of one batch, in which no key stands twice; their verdicts in the batch's order.
 
-    `prepared` are new books by position, worked out before; others are worked out here. Locks the books that are
-    updated.
+    Locks the books that are updated.
     """
     readable = [record for record in batch if isinstance(record, Incoming)]
     known = await records.kept(session, [record.key for record in readable])
@@ -50,7 +48,7 @@ async def write(
         for record in batch
         if isinstance(record, Unread)
     ]
-    verdicts += await _add(session, [record for record in readable if record.key not in known], prepared, now)
+    verdicts += await _add(session, [record for record in readable if record.key not in known], now)
     for record in readable:
         if (kept := known.get(record.key)) is not None:
             verdicts.append(await _compare(session, record, kept, options, now))
@@ -90,28 +88,27 @@ async def _made_here(
 def verdict_of(position: int, verdict: Verdict, **facts: object) -> RecordVerdict:
     nothing: JsonObject = {"control_number": None, "book_id": None, "reason": None, "copies_added": 0}
     nothing |= {"changes": {}, "kept_local": [], "duplicates": [], "copies_refused": []}
-    return RecordVerdict.model_validate(nothing | {"position": position, "verdict": verdict} | facts)
+    return RecordVerdict.model_construct(**(nothing | {"position": position, "verdict": verdict} | facts))
 
 
-async def _add(
-    session: AsyncSession, unknown: Sequence[Incoming], prepared: Mapping[int, Prepared], now: datetime
-) -> list[RecordVerdict]:
+async def _add(session: AsyncSession, unknown: Sequence[Incoming], now: datetime) -> list[RecordVerdict]:
     """Put new records into the catalogue with their sources; one that shares an ISBN with another book is doubtful."""
     reason = f"{GONE_UPSTREAM}, and not in this library"
     verdicts = [_judged(record, Verdict.UNCHANGED, reason=reason) for record in unknown if record.is_deleted]
     new = [(record, record.book) for record in unknown if record.book is not None and not record.is_deleted]
-    isbns = [_isbns(book) for _, book in new]
+    if not new:
+        return verdicts
+    isbns = [book.access.keys("isbn") for _, book in new]
     holders = await book_queries.holders(session, "isbn", {isbn for found in isbns for isbn in found})
-    ready = [prepared.get(record.position) or books.prepare(book, now=now) for record, book in new]
-    added = await books.add_many(session, books=ready) if ready else []
-    sources = (_source_record(record, book) for (record, _), book in zip(new, added, strict=True))
+    ids = await books.add_many(session, books=[book for _, book in new])
+    sources = (_source_record(record, book_id) for (record, _), book_id in zip(new, ids, strict=True))
     await books.keep_sources(session, records=sources, now=now)
-    for (record, _), book, own in zip(new, added, isbns, strict=True):
+    for (record, _), book_id, own in zip(new, ids, isbns, strict=True):
         duplicates = sorted({holder for isbn in own for holder in holders.get(isbn, ())})
         verdict = Verdict.POSSIBLE_DUPLICATE if duplicates else Verdict.IMPORTED
-        verdicts.append(_judged(record, verdict, book_id=book.id, duplicates=duplicates))
+        verdicts.append(_judged(record, verdict, book_id=book_id, duplicates=duplicates))
         for isbn in own:
-            holders.setdefault(isbn, []).append(book.id)
+            holders.setdefault(isbn, []).append(book_id)
     return verdicts
 
 
@@ -120,12 +117,15 @@ async def _compare(
 ) -> RecordVerdict:
     if record.is_deleted:
         return await _withdraw(session, record, kept, now)
-    if record.book is None or (kept.digest == record.digest and not options.overwrites):
+    if kept.digest == record.digest and not options.overwrites:
+        return _judged(record, Verdict.UNCHANGED, book_id=kept.book_id)
+    upstream = kept_book(record.record_format, record.record)
+    if upstream is None:
         return _judged(record, Verdict.UNCHANGED, book_id=kept.book_id)
     book = await books.hold(session, book_id=kept.book_id)
     here = books.fields_of(book)
     before = kept_book(kept.format, kept.record) or here
-    merged = merge(before=before, upstream=record.book, here=here, overwrites=options.overwrites)
+    merged = merge(before=before, upstream=upstream, here=here, overwrites=options.overwrites)
     if merged.changes:
         await books.change(session, book_id=book.id, changes=merged.changes, if_match=None, now=now)
     kept.digest, kept.record, kept.format, kept.imported_at = record.digest, record.record, record.record_format, now
@@ -145,7 +145,7 @@ async def _withdraw(session: AsyncSession, record: Incoming, kept: SourceRecord,
         reason = f"{GONE_UPSTREAM}, kept because it has {' and '.join(in_use)}"
         return _judged(record, Verdict.UNCHANGED, book_id=book.id, reason=reason)
     await books.change(session, book_id=book.id, changes={"suppressed": True}, if_match=None, now=now)
-    changes = {"suppressed": {"before": False, "after": True}}
+    changes = {"suppressed": FieldChange(before=False, after=True)}
     return _judged(record, Verdict.UPDATED, book_id=book.id, reason=GONE_UPSTREAM, changes=changes)
 
 
@@ -198,27 +198,16 @@ async def _hand_out(session: AsyncSession, book_ids: Sequence[int], options: Opt
         await bookings.settle(session, book_id=book_id, context=context)
 
 
-def _shown(merged: Merge, here: BookCreate) -> JsonObject:
+def _shown(merged: Merge, here: BookCreate) -> dict[str, FieldChange]:
     """Each changed field as it was and as it is."""
     local = here.model_dump()
-    return {name: {"before": local[name], "after": value} for name, value in merged.changes.items()}
+    return {name: FieldChange(before=local[name], after=value) for name, value in merged.changes.items()}
 
 
 def _judged(record: Incoming, verdict: Verdict, **facts: object) -> RecordVerdict:
     return verdict_of(record.position, verdict, control_number=record.control_number, **facts)
 
 
-def _isbns(book: BookCreate) -> list[str]:
-    numbers = (identifiers.normalize("isbn", item.value) for item in book.identifiers if item.type == "isbn")
-    return list(dict.fromkeys(number for number in numbers if number))
-
-
-def _source_record(record: Incoming, book: Book) -> JsonObject:
-    return {
-        "book_id": book.id,
-        "source": record.source,
-        "control_number": record.control_number,
-        "digest": record.digest,
-        "format": record.record_format,
-        "record": record.record,
-    }
+def _source_record(record: Incoming, book_id: int) -> KeptRecord:
+    record_format = record.record_format.value
+    return KeptRecord(book_id, *record.key, record.digest, record_format, record.record)

@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     column,
     delete,
-    insert,
     literal_column,
     table,
     text,
@@ -24,10 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.search.asking import Clause, Query
 from app.books.search.terms import BREAK, Terms
+from app.core.bulk import insert_rows
 
-# Source: PostgreSQL manual, "Text Search Types, limits".
+# Source: PostgreSQL manual, "Text Search Types, limits". Of more than 255 places of one lexeme it keeps the first.
 MAX_POSITION: Final = 16_383
-MAX_POSITIONS: Final = 255
 
 
 def is_sqlite(session: AsyncSession) -> bool:
@@ -36,19 +35,11 @@ def is_sqlite(session: AsyncSession) -> bool:
 
 async def put(session: AsyncSession, terms: Mapping[int, Terms], *, are_new: bool) -> None:
     """Index books by id; `are_new` if none of them is indexed yet."""
-    if not terms:
-        return
-    if is_sqlite(session):
-        if not are_new:
-            await session.execute(delete(_fts).where(_fts.c.rowid.in_(terms)))
-        await session.execute(
-            insert(_fts), [{"rowid": book_id, "terms": " ".join(found.indexed)} for book_id, found in terms.items()]
-        )
-        return
+    index, key = table_of(session), book_id(session)
     if not are_new:
-        await session.execute(delete(_vectors).where(_vectors.c.book_id.in_(terms)))
-    rows = [{"book_id": book_id, "vector": _vector(found)} for book_id, found in terms.items()]
-    await session.execute(_PUT_VECTORS, rows)
+        await session.execute(delete(index).where(key.in_(terms)))
+    write = _words if is_sqlite(session) else _vector
+    await insert_rows(session, index, index.c.keys(), [(id_, write(found)) for id_, found in terms.items()])
 
 
 def table_of(session: AsyncSession) -> TableClause:
@@ -100,17 +91,22 @@ def _ts_clause(clause: Clause, *, exactly: bool) -> str:
     return f"({' | '.join(found)})"
 
 
+def _words(terms: Terms) -> str:
+    """What stands in the FTS5 table."""
+    return " ".join(terms.indexed)
+
+
 def _vector(terms: Terms) -> str:
     """The tsvector literal: each lexeme with its places in the stream."""
-    places: dict[str, list[int]] = {}
+    places: dict[str, str] = {}
     for place, lexeme in enumerate(terms.indexed, 1):
-        if lexeme != BREAK:
-            found = places.setdefault(lexeme, [])
-            if place <= MAX_POSITION and len(found) < MAX_POSITIONS:
-                found.append(place)
-    return " ".join(
-        f"'{lexeme}':{','.join(map(str, found))}" if found else f"'{lexeme}'" for lexeme, found in places.items()
-    )
+        known = places.get(lexeme)
+        if place > MAX_POSITION:
+            places[lexeme] = known or ""
+        else:
+            places[lexeme] = f"{known},{place}" if known else f":{place}"
+    places.pop(BREAK, None)
+    return " ".join([f"'{lexeme}'{found}" for lexeme, found in places.items()])
 
 
 _fts: Final = table("book_terms", column("rowid"), column("terms"))
@@ -118,4 +114,3 @@ _vectors: Final = table("book_terms", column("book_id"), column("vector"))
 _EXPLAIN: Final = text(
     "EXPLAIN (FORMAT JSON) SELECT book_id FROM book_terms WHERE vector @@ CAST(:ts_query AS tsquery)"
 )
-_PUT_VECTORS: Final = text("INSERT INTO book_terms (book_id, vector) VALUES (:book_id, CAST(:vector AS tsvector))")

@@ -1,11 +1,11 @@
 """Spelling: a word that no book holds, put right by one letter."""
 
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import SearchWord
@@ -19,7 +19,6 @@ MAX_CHARACTERS: Final = 24
 MAX_TRIED: Final = 8
 MAX_COUNTED: Final = 50
 MAX_KNOWN: Final = 25_000
-CHUNK: Final = 500
 
 # Words known to be in each database's dictionary, so that a long import doesn't ask for the same ones again.
 _known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
@@ -34,13 +33,9 @@ async def learn(session: AsyncSession, words: Iterable[str]) -> None:
     known = _known.setdefault(session.get_bind(), set())
     worthy = {word for word in words if MIN_CHARACTERS <= len(word) <= MAX_CHARACTERS and word.isalpha()}
     unknown = sorted(worthy - known)
-    for start in range(0, len(unknown), CHUNK):
-        chunk = unknown[start : start + CHUNK]
-        present = set(await session.scalars(select(SearchWord.word).where(SearchWord.word.in_(chunk))))
-        rows = [{"word": word} for word in chunk if word not in present]
-        if rows:
-            dialect = sqlite if index.is_sqlite(session) else postgresql
-            await session.execute(dialect.insert(SearchWord).on_conflict_do_nothing(), rows)
+    if unknown:
+        learnt = _LEARN_ON_SQLITE if index.is_sqlite(session) else _LEARN
+        await session.execute(learnt, {"words": json.dumps(unknown)})
     on_commit(session, lambda: _remember(known, unknown))
 
 
@@ -117,3 +112,7 @@ _ALPHABETS: Final = (
     "אבגדהוזחטיכךלמםנןסעפףצץקרשת",
     "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
 )
+_LEARN: Final = text(
+    "INSERT INTO search_words (word) SELECT json_array_elements_text(CAST(:words AS json)) ON CONFLICT DO NOTHING"
+)
+_LEARN_ON_SQLITE: Final = text("INSERT OR IGNORE INTO search_words (word) SELECT value FROM json_each(:words)")

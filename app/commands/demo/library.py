@@ -90,7 +90,7 @@ async def fill(session: AsyncSession, *, password_hashes: Mapping[str, str], now
         )
     titles = shelves.titles()
     added = await books.add_many(session, books=[books.prepare(title.book, now=now) for title in titles])
-    shelved = [(added[index].id, copy) for index, copy in shelves.copies(titles)]
+    shelved = [(added[index], copy) for index, copy in shelves.copies(titles)]
     await copies.add_many(session, copies=shelved, branch_id=shelves.MAIN, now=now)
     return {
         "branches": 2,

@@ -6,17 +6,21 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import ValidationError
 
+from app.books.preparing import prepare
 from app.books.schemas import BookCreate
 from app.core.loading import pymarc
 from app.imports.formats import holdings, marcxml, texts
 from app.imports.formats.building import book_in
 from app.imports.formats.framing import frames
 from app.imports.formats.mapping import Unmappable
+from app.imports.formats.slicing import Record, record_in
 from app.imports.opening import Source, UnusableFile
 from app.imports.schemas import Format, Incoming, Unread
 
@@ -49,24 +53,32 @@ def format_of(source: Source) -> Format:
 
 
 def records(
-    source: Source, *, record_format: Format | None = None, source_name: str | None = None, after: int = 0
+    source: Source,
+    *,
+    clock: Callable[[], datetime],
+    record_format: Format | None = None,
+    source_name: str | None = None,
+    after: int = 0,
 ) -> Iterator[Incoming | Unread]:
     """Every record of the file in order, those up to position `after` passed over; a bad one is told.
+
+    `clock` says when the books that they make are made.
 
     Raises:
         UnusableFile: the file as a whole can't be read, or not to its end.
     """
     known = record_format or format_of(source)
+    reader = _Reader(known, source_name, clock)
     for position, raw in enumerate(_RAW[known](source), 1):
         if position > after:
-            yield raw if isinstance(raw, Unread) else _read(known, raw, position, source_name)
+            yield raw if isinstance(raw, Unread) else reader.read(raw, position)
 
 
 def kept_book(record_format: str, record: bytes) -> BookCreate | None:
     """The book that a kept record describes; None if it can't be read any more."""
     try:
         if record_format == Format.MARC:
-            return book_in(pymarc.Record(record, hide_utf8_warnings=True))
+            return book_in(record_in(record))
         if record_format == Format.MARCXML:
             return book_in(marcxml.record_of(record))
         return BookCreate.model_validate_json(record)
@@ -74,72 +86,71 @@ def kept_book(record_format: str, record: bytes) -> BookCreate | None:
         return None
 
 
-def _read(known: Format, raw: Any, position: int, source_name: str | None) -> Incoming | Unread:
-    if isinstance(raw, str):
-        return Unread(position, raw)
-    if known is Format.MARC:
-        return marc_record(raw, position=position, source_name=source_name)
-    if known is Format.MARCXML:
-        return _incoming(raw, marcxml.text_of(raw).encode(), Format.MARCXML, position, source_name)
-    return _flat(raw, known, position, source_name)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads raw records of one format; `source_name` stands in for the source that they name."""
 
+    record_format: Format
+    source_name: str | None
+    clock: Callable[[], datetime]
 
-def marc_record(data: bytes, *, position: int, source_name: str | None = None) -> Incoming | Unread:
-    """One record of an ISO 2709 file as it is taken in."""
-    try:
-        record = pymarc.Record(data, hide_utf8_warnings=True)
-    except (pymarc.exceptions.PymarcException, ValueError, LookupError) as error:
-        return Unread(position, reason_of(error))
-    return _incoming(record, data, Format.MARC, position, source_name)
+    def read(self, raw: Any, position: int) -> Incoming | Unread:
+        if isinstance(raw, str):
+            return Unread(position, raw)
+        if self.record_format is Format.MARC:
+            try:
+                record = record_in(raw)
+            except (pymarc.exceptions.PymarcException, ValueError, LookupError) as error:
+                return Unread(position, reason_of(error))
+            return self._marc(record, raw, position)
+        if self.record_format is Format.MARCXML:
+            return self._marc(raw, marcxml.text_of(raw).encode(), position)
+        return self._flat(raw, position)
 
+    def _marc(self, record: Record, data: bytes, position: int) -> Incoming | Unread:
+        number = _control(record, "001")
+        is_deleted = str(record.leader)[5] == "d"
+        try:
+            book = book_in(record)
+        except (ValueError, LookupError) as error:
+            if not (is_deleted and number):
+                return Unread(position, reason_of(error), number)
+            book = None
+        copies, problems = holdings.copies_of(record)
+        return Incoming(
+            position=position,
+            source=(self.source_name or _control(record, "003") or UNNAMED_SOURCE)[:64],
+            control_number=number or _digest_of(book),
+            digest=hashlib.sha256(data).hexdigest(),
+            record_format=self.record_format,
+            record=data,
+            book=prepare(book, now=self.clock()) if book else None,
+            copies=copies,
+            problems=problems,
+            is_deleted=is_deleted,
+        )
 
-def _incoming(
-    record: pymarc.Record, data: bytes, record_format: Format, position: int, source_name: str | None
-) -> Incoming | Unread:
-    number = _control(record, "001")
-    is_deleted = str(record.leader)[5] == "d"
-    try:
-        book = book_in(record)
-    except (ValueError, LookupError) as error:
-        if not (is_deleted and number):
-            return Unread(position, reason_of(error), number)
-        book = None
-    copies, problems = holdings.copies_of(record) if "952" in record or "852" in record else ((), ())
-    return Incoming(
-        position=position,
-        source=(source_name or _control(record, "003") or UNNAMED_SOURCE)[:64],
-        control_number=number or _digest_of(book),
-        digest=hashlib.sha256(data).hexdigest(),
-        record_format=record_format,
-        record=data,
-        book=book,
-        copies=copies,
-        problems=problems,
-        is_deleted=is_deleted,
-    )
-
-
-def _flat(raw: texts.Flat, known: Format, position: int, source_name: str | None) -> Incoming | Unread:
-    members, held = dict(raw[0]), raw[1]
-    number, origin = (str(members.pop(name, "") or "").strip() for name in ("id", "source"))
-    try:
-        book = BookCreate.model_validate(members)
-    except ValidationError as error:
-        return Unread(position, reason_of(error), number[:255] or None)
-    copies, problems = holdings.checked(held)
-    record = book.model_dump_json().encode()
-    whole = json.dumps([record.decode(), [copy.model_dump() for copy in copies]]).encode()
-    return Incoming(
-        position=position,
-        source=(source_name or origin or UNNAMED_SOURCE)[:64],
-        control_number=number[:255] or _digest_of(book),
-        digest=hashlib.sha256(whole).hexdigest(),
-        record_format=known,
-        record=record,
-        book=book,
-        copies=copies,
-        problems=problems,
-    )
+    def _flat(self, raw: texts.Flat, position: int) -> Incoming | Unread:
+        members, held = dict(raw[0]), raw[1]
+        number, origin = (str(members.pop(name, "") or "").strip() for name in ("id", "source"))
+        try:
+            book = BookCreate.model_validate(members)
+        except ValidationError as error:
+            return Unread(position, reason_of(error), number[:255] or None)
+        copies, problems = holdings.checked(held)
+        record = book.model_dump_json().encode()
+        whole = json.dumps([record.decode(), [copy.model_dump() for copy in copies]]).encode()
+        return Incoming(
+            position=position,
+            source=(self.source_name or origin or UNNAMED_SOURCE)[:64],
+            control_number=number[:255] or _digest_of(book),
+            digest=hashlib.sha256(whole).hexdigest(),
+            record_format=self.record_format,
+            record=record,
+            book=prepare(book, now=self.clock()),
+            copies=copies,
+            problems=problems,
+        )
 
 
 def _digest_of(book: BookCreate | None) -> str:
@@ -161,7 +172,7 @@ def reason_of(error: Exception) -> str:
     return f"the record's structure is damaged: {str(error) or type(error).__name__}"
 
 
-def _control(record: pymarc.Record, tag: str) -> str | None:
+def _control(record: Record, tag: str) -> str | None:
     field = record.get(tag)
     return (field.data or "").strip()[:255] or None if field else None
 

@@ -41,8 +41,12 @@ async def take_in(
     database: Database, path: Path, options: Options | None = None, **how: Any
 ) -> tuple[Outcome, list[RecordVerdict]]:
     verdicts: list[RecordVerdict] = []
-    outcome = await imports.take_in_file(
-        database, path, options=options or Options(), clock=lambda: NOW, report=verdicts.extend, **how
+
+    def report(told: list[RecordVerdict], _read_bytes: int) -> None:
+        verdicts.extend(told)
+
+    outcome = await imports.take_in(
+        database, path, options=options or Options(), clock=lambda: NOW, report=report, **how
     )
     return outcome, verdicts
 

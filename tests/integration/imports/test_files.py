@@ -4,15 +4,16 @@ import gzip
 import lzma
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import func, select
 
 from app.books.models import Book, SourceRecord
 from app.core.db import Database
-from app.imports import opening
+from app.imports import opening, readers
 from app.imports import service as imports
 from app.imports.formats import reading
-from app.imports.schemas import Options, Verdict
+from app.imports.schemas import Options, RecordVerdict, Verdict
 from tests.integration.imports.files import NOW, marc, take_in
 
 pytestmark = pytest.mark.anyio
@@ -142,13 +143,42 @@ async def test_a_gzip_bomb_is_stopped(database: Database, tmp_path: Path) -> Non
     assert [verdict.verdict for verdict in verdicts] == [Verdict.IMPORTED]
 
 
-async def test_a_file_that_grows_while_it_is_read_is_named_as_such(database: Database, tmp_path: Path) -> None:
+async def test_a_reading_process_that_is_killed_is_told_and_importing_again_goes_on(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "BATCH_RECORDS", 2)
+    path = tmp_path / "records.mrc"
+    path.write_bytes(b"".join(marc(number) for number in range(1, 10)))
+    seen: set[str] = set()
+
+    def kill(_verdicts: list[RecordVerdict], _read_bytes: int) -> None:
+        if not seen:
+            [reader] = (child for child in psutil.Process().children() if "app.imports.formats" in child.cmdline())
+            seen.update(reader.environ())
+            reader.kill()
+
+    outcome = await imports.take_in(database, path, options=Options(), clock=lambda: NOW, report=kill)
+    assert outcome.problem_code == "reader_ended"
+    assert seen == {"PYTHONPATH"}, "the reader knows no secret of the service"
+    assert 0 < outcome.total < 9
+    assert await count(database) == (outcome.total, outcome.total)
+    again, _ = await take_in(database, path)
+    assert (again.problem, await count(database)) == (None, (9, 9))
+
+
+async def test_a_file_that_grows_while_it_is_read_is_named_as_such(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readers, "BATCH_RECORDS", 1)
     path = tmp_path / "growing.mrc"
-    path.write_bytes(marc(1))
-    with opening.opened(path) as source:
-        with path.open("ab") as file:
-            file.write(marc(2))
-        outcome = await imports.take_in(database, source, options=Options(), clock=lambda: NOW)
+    path.write_bytes(marc(1) + marc(2) + marc(3))
+
+    def grow(verdicts: list[RecordVerdict], _read_bytes: int) -> None:
+        if verdicts[0].position == 1:
+            with path.open("ab") as file:
+                file.write(marc(4))
+
+    outcome = await imports.take_in(database, path, options=Options(), clock=lambda: NOW, report=grow)
     assert outcome.problem_code == "file_changed"
 
 

@@ -70,8 +70,8 @@ async def fill(database: Database, folder: Path) -> None:
         await copies.add_many(
             session,
             copies=[
-                (added[0].id, CopyCreate(barcode="b|1", call_number="=A|B", price_minor=1250, note="x=y")),
-                (added[0].id, CopyCreate(barcode="b2", item_type="dvd", shelf_location="Top")),
+                (added[0], CopyCreate(barcode="b|1", call_number="=A|B", price_minor=1250, note="x=y")),
+                (added[0], CopyCreate(barcode="b2", item_type="dvd", shelf_location="Top")),
             ],
             branch_id="main",
             now=NOW,

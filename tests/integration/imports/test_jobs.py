@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from app.books.models import Book
 from app.core.config import Settings
 from app.core.db import Database
-from app.imports import running, service
+from app.imports import readers, running, service
 from app.imports.models import ImportJob
 from app.imports.schemas import ImportStatus
 from tests.conftest import Person
@@ -144,12 +144,12 @@ async def test_many_processes_run_one_job_once(librarian: Person, database: Data
 async def test_a_job_whose_process_died_is_taken_up_where_it_stopped(
     librarian: Person, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(readers, "BATCH_RECORDS", 10)
     job = await upload(librarian, b"".join(marc(number) for number in range(1, 36)))
     dying = Database(settings)
 
     def clock_that_stops() -> datetime:
-        if len(ticks) == 4:
+        if len(ticks) == 6:
             raise RuntimeError("the process is gone")
         ticks.append(0)
         return clock()
@@ -175,7 +175,7 @@ async def test_a_job_whose_process_died_is_taken_up_where_it_stopped(
 async def test_a_job_that_was_taken_over_writes_nothing_more(
     librarian: Person, database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BATCH_RECORDS", 10)
+    monkeypatch.setattr(readers, "BATCH_RECORDS", 10)
     job = await upload(librarian, b"".join(marc(number) for number in range(1, 36)))
     calls = 0
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from pymarc import Field, MARCReader, Record
 from sqlalchemy import func, select
@@ -76,8 +77,12 @@ async def test_an_import_that_is_killed_and_started_again_makes_the_same_catalog
         while await books_in(database) < SLICE // 4:
             assert process.returncode is None, "it must be killed before its end"
             await asyncio.sleep(0.02)
+    assert readers_of(part)
     process.kill()
     await process.wait()
+    async with asyncio.timeout(5):
+        while readers_of(part):
+            await asyncio.sleep(0.02)
     assert 0 < await books_in(database) < SLICE
     told, _, _ = run_import(settings, str(part))
     assert told["imported"] + told["possible_duplicate"] + told["unchanged"] == SLICE
@@ -85,6 +90,11 @@ async def test_an_import_that_is_killed_and_started_again_makes_the_same_catalog
     made = await documents(database)
     assert hashed(made) == hashed({number: in_one_go[number] for number in made})
     assert len(made) == SLICE
+
+
+def readers_of(path: Path) -> list[psutil.Process]:
+    """The processes that read this file; none may outlive the one that writes."""
+    return [each for each in psutil.process_iter(["cmdline"]) if str(path) in " ".join(each.info["cmdline"] or [])]
 
 
 def sample_records(shared: Path) -> Iterator[Record]:

@@ -16,7 +16,7 @@ from app.books.models import Book
 from app.copies.models import Copy
 from app.core.db import Database
 from app.imports import service as imports
-from app.imports.opening import opened
+from app.imports.readers import BATCH_RECORDS
 from app.imports.schemas import Options, RecordVerdict, Verdict
 from tests.integration.imports.files import NOW, Fields, marc, record, take_in_bytes
 
@@ -132,17 +132,17 @@ async def test_an_import_that_was_killed_is_completed_by_running_it_again(databa
     path = tmp_path / "records.mrc"
     path.write_bytes(b"".join(marc(number) for number in range(1, 1_401)))
 
-    def die(verdicts: list[RecordVerdict]) -> None:
-        if verdicts[-1].position > imports.BATCH_RECORDS:
+    def die(verdicts: list[RecordVerdict], _read_bytes: int) -> None:
+        if verdicts[-1].position > BATCH_RECORDS:
             raise Killed
 
-    with pytest.raises(Killed), opened(path) as source:
-        await imports.take_in(database, source, options=Options(), clock=lambda: NOW, report=die)
+    with pytest.raises(Killed):
+        await imports.take_in(database, path, options=Options(), clock=lambda: NOW, report=die)
     verdicts = await take_in_bytes(database, tmp_path, path.read_bytes())
     counts = [
         sum(verdict.verdict is wanted for verdict in verdicts) for wanted in (Verdict.UNCHANGED, Verdict.IMPORTED)
     ]
-    assert counts == [2 * imports.BATCH_RECORDS, 1_400 - 2 * imports.BATCH_RECORDS]
+    assert counts == [2 * BATCH_RECORDS, 1_400 - 2 * BATCH_RECORDS]
     async with database.reading() as session:
         titles = list(await session.scalars(select(Book.title).order_by(Book.id)))
     assert titles == [f"A book {number}" for number in range(1, 1_401)]
