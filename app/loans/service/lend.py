@@ -99,7 +99,7 @@ async def lend(
     lifted = _lifted(override)
     held = await holding.card_and_book(session, card_number=card_number, barcode=barcode)
     if held is None:
-        raise bookings.ReaderNotFound if await users.by_card(session, card_number) is None else CopyNotFound
+        raise bookings.ReaderNotFound if await users.holder(session, card_number) is None else CopyNotFound
     row = await holding.copy(session, held.copy_id)
     if row is None or row.deleted_at:
         raise CopyNotFound
