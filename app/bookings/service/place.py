@@ -70,8 +70,7 @@ async def place(
     booked = await holding.booked(session, wish.reader_id)
     if wish.book_id in booked:
         raise AlreadyBooked
-    kinds = await _kinds_for(session, reader, wish, len(booked), context)
-    claim = partial(copies.claim, session, book_id=wish.book_id, kinds=kinds, prefer_branch=wish.pickup_branch)
+    claim = partial(_claim, session, wish, reader, len(booked), context)
     copy = await claim(waits=False)
     if copy is None:
         await books.hold(session, book_id=wish.book_id)
@@ -79,10 +78,8 @@ async def place(
     return await _write(session, wish, copy, context)
 
 
-async def _kinds_for(
-    session: AsyncSession, reader: Reader, wish: Wish, has: int, context: Context
-) -> list[tuple[str, str]]:
-    """The kinds of copies of the book that this reader may borrow, after checking his limit."""
+async def _claim(session: AsyncSession, wish: Wish, reader: Reader, has: int, context: Context, *, waits: bool) -> Any:
+    """A free copy of the kinds that this reader may borrow, which are looked at each time: one may just be added."""
     kinds = await copies.kinds(session, wish.book_id)
     allowed = [
         (item_type, branch)
@@ -95,7 +92,9 @@ async def _kinds_for(
     terms = context.rules.terms(category=reader.category, item_type=item_type, branch=wish.pickup_branch)
     if has >= terms.booking_limit:
         raise BookingLimitReached(limit=terms.booking_limit)
-    return allowed
+    return await copies.claim(
+        session, book_id=wish.book_id, kinds=allowed, prefer_branch=wish.pickup_branch, waits=waits
+    )
 
 
 async def _write(session: AsyncSession, wish: Wish, copy: Any, context: Context) -> Booking:
