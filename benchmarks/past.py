@@ -8,7 +8,8 @@ import uuid_utils.compat as uuid_utils
 from sqlalchemy import insert
 
 from app.bookings.models import NORMAL_PRIORITY, Booking, BookingStatus
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.db import Database
 from app.loans.models import Loan, LoanStatus
 from app.policies.rules import BUILT_IN

@@ -20,8 +20,9 @@ from app.books.schemas import BookCreate
 from app.branches import service as branches
 from app.branches.schemas import BranchCreate
 from app.copies import service as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
 from app.copies.schemas import CopyCreate
+from app.copies.statuses import CopyStatus
 from app.core.db import Database
 from app.loans import service as loans
 from app.loans.invariants import violations

@@ -72,9 +72,9 @@ async def pickup_branch(session: AsyncSession, reader_id: UUID, asked: str | Non
     """
     if asked is not None:
         return asked
-    reader = await user_queries.find(session, reader_id)
-    if reader is not None and reader.home_branch_id is not None:
-        return reader.home_branch_id
+    home = await user_queries.home_branch(session, reader_id)
+    if home is not None:
+        return home
     candidates = await branches.open_ids(session)
     if len(candidates) != 1:
         raise BranchRequired

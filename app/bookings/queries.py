@@ -1,18 +1,20 @@
 """Reading bookings: the queue of a book, a reader's bookings, the pull list and the hold shelf."""
 
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select, tuple_
+from sqlalchemy import Select, Uuid, and_, bindparam, func, literal_column, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.bookings.models import OPEN, Booking, BookingStatus
-from app.copies.models import Copy, CopyStatus
-from app.core.functions import database_clock
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
+from app.core.direct import Direct
+from app.core.functions import among, list_of
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 from app.users.models import User
 
@@ -20,6 +22,26 @@ from app.users.models import User
 _WAITING: Final[Any] = literal_column(f"'{BookingStatus.WAITING}'")
 IS_WAITING: Final = Booking.status == _WAITING
 IS_OPEN: Final = Booking.status.in_([literal_column(f"'{status}'") for status in OPEN])
+
+_BEFORE: Final = aliased(Booking)
+_AHEAD: Final = Direct(
+    select(
+        Booking.id,
+        func.count(_BEFORE.id).label("ahead"),
+        func.count(_BEFORE.id).filter(_BEFORE.priority < Booking.priority).label("preferred"),
+    )
+    .outerjoin(
+        _BEFORE,
+        and_(
+            _BEFORE.book_id == Booking.book_id,
+            _BEFORE.status == _WAITING,
+            tuple_(_BEFORE.priority, _BEFORE.placed_at, _BEFORE.id)
+            < tuple_(Booking.priority, Booking.placed_at, Booking.id),
+        ),
+    )
+    .where(among(Booking.id, bindparam("ids", type_=list_of(Uuid(as_uuid=False)))))
+    .group_by(Booking.id)
+)
 
 
 async def find(session: AsyncSession, booking_id: UUID) -> Booking | None:
@@ -53,12 +75,6 @@ async def promised(session: AsyncSession, copy_id: int) -> Booking | None:
     return await _one(session, select(Booking).where(Booking.copy_id == copy_id).with_for_update(key_share=True))
 
 
-async def has_reached(session: AsyncSession, *, reader_id: UUID, limit: int) -> bool:
-    """Whether the reader has `limit` open bookings or more; reads no more rows than that."""
-    some = select(Booking.id).where(Booking.reader_id == reader_id, IS_OPEN).limit(limit)
-    return (await session.scalar(select(func.count()).select_from(some.subquery())) or 0) >= limit
-
-
 async def next_in_line(
     session: AsyncSession, *, book_id: int, borrowers: tuple[Collection[str], bool]
 ) -> Booking | None:
@@ -81,38 +97,13 @@ async def is_wanted(session: AsyncSession, book_id: int) -> bool:
     return await session.scalar(_queue(book_id).with_only_columns(Booking.id).limit(1)) is not None
 
 
-async def next_place(session: AsyncSession, book_id: int) -> datetime:
-    """The instant at which a booking takes its place: the database's clock, and after everybody who was there before.
-
-    The caller has locked the book, so that no two take one place, and a clock that was set back lets nobody jump.
-    """
-    placed = select(Booking.placed_at).where(Booking.book_id == book_id)
-    last = placed.order_by(Booking.placed_at.desc()).limit(1)
-    row = (await session.execute(select(database_clock().label("clock"), last.scalar_subquery().label("last")))).one()
-    clock: datetime = row.clock
-    return max(clock, row.last + timedelta(microseconds=1)) if row.last else clock
-
-
 async def ahead_of(session: AsyncSession, bookings: Collection[Booking]) -> dict[UUID, tuple[int, int]]:
     """For each waiting booking how many wait before it, and how many of those by priority. One statement for all."""
-    ids = [booking.id for booking in bookings if booking.status == BookingStatus.WAITING]
+    # These digits are what SQLite keeps of an id.
+    ids = [booking.id.hex for booking in bookings if booking.status == BookingStatus.WAITING]
     if not ids:
         return {}
-    other = aliased(Booking)
-    mine = (Booking.priority, Booking.placed_at, Booking.id)
-    before = and_(
-        other.book_id == Booking.book_id,
-        other.status == _WAITING,
-        tuple_(other.priority, other.placed_at, other.id) < tuple_(*mine),
-    )
-    preferred = func.count(other.id).filter(other.priority < Booking.priority)
-    statement = (
-        select(Booking.id, func.count(other.id), preferred)
-        .outerjoin(other, before)
-        .where(Booking.id.in_(ids))
-        .group_by(Booking.id)
-    )
-    return {row[0]: (row[1], row[2]) for row in await session.execute(statement)}
+    return {row.id: (row.ahead, row.preferred) for row in await _AHEAD.all(session, ids=ids)}
 
 
 async def waiting(session: AsyncSession, book_ids: Collection[int]) -> dict[int, int]:

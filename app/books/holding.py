@@ -1,12 +1,13 @@
 """Holding books: the locks under which what hangs on a book may change (lock order: reader, book, copy)."""
 
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import Book, SourceRecord
+from app.core.direct import Direct
 from app.core.errors import Gone, NotFound, Unprocessable
 
 
@@ -39,6 +40,9 @@ class Shelved(Protocol):
 
 
 B = TypeVar("B", bound=Shelved)
+_BECAME: Final = select(Book.merged_into_id, Book.deleted_at, Book.suppressed).where(Book.id == bindparam("book_id"))
+_HOLD: Final = Direct(_BECAME.with_for_update(key_share=True))
+_SHARE: Final = Direct(_BECAME.with_for_update(read=True, key_share=True))
 
 
 class Hanging(Protocol):
@@ -48,13 +52,13 @@ class Hanging(Protocol):
     def book_id(self) -> int: ...
 
 
-async def hold(session: AsyncSession, *, book_id: int) -> Book:
+async def hold(session: AsyncSession, *, book_id: int) -> None:
     """Lock a book that is there, for whoever changes what hangs on it.
 
     Raises:
         BookNotFound, BookGone, BookMerged.
     """
-    return present(await locked(session, book_id))
+    present(await _HOLD.one(session, book_id=book_id))
 
 
 async def hold_of(session: AsyncSession, thing: Hanging) -> Book:
@@ -72,17 +76,14 @@ async def hold_of(session: AsyncSession, thing: Hanging) -> Book:
     return present(book)
 
 
-async def share(session: AsyncSession, *, book_id: int) -> Book:
-    """A book that readers see, kept from being merged until this transaction ends; others may share it.
+async def share(session: AsyncSession, *, book_id: int) -> None:
+    """Keep a book that readers see from being merged until this transaction ends; others may share it.
 
     Raises:
         BookNotFound, BookGone, BookMerged.
     """
-    statement = select(Book).where(Book.id == book_id).with_for_update(read=True, key_share=True)
-    book = present(await _one(session, statement))
-    if book.suppressed:
+    if present(await _SHARE.one(session, book_id=book_id)).suppressed:
         raise BookNotFound
-    return book
 
 
 async def hold_pair(session: AsyncSession, *, source_id: int, target_id: int) -> tuple[Book, Book]:

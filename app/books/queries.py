@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import NoneType
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books import identifiers, paging
@@ -16,13 +16,20 @@ from app.books.schemas import BookQuery, Facet
 from app.books.search import asking, finding, index, spelling
 from app.books.search.asking import Query
 from app.books.search.finding import Conditions
+from app.core.direct import Direct
 from app.core.errors import BadRequest
+from app.core.functions import among, list_of, listed
 from app.core.pagination import Cursor, decode_cursor
 
 MAX_SUGGESTIONS = 10
 MAX_FACETS = 20
 MAX_COUNTED = finding.MAX_RESULTS
 MORE_THAN_RANKED = "Only the best 1,000 results are shown; add a word or a filter to narrow them."
+
+
+_TITLES: Final = Direct(
+    select(Book.id, Book.title).where(among(Book.id, bindparam("book_ids", type_=list_of(BigInteger()))))
+)
 
 
 class NothingToSearch(BadRequest):
@@ -77,7 +84,7 @@ async def facets(session: AsyncSession, book_ids: Sequence[int]) -> dict[str, li
     place = func.row_number().over(partition_by=kind, order_by=(number.desc(), key)).label("place")
     counted = (
         select(kind, func.min(AccessPoint.label).label("label"), number.label("number"), place)
-        .where(finding.among(session, AccessPoint.book_id, book_ids), kind.in_(_FACETS))
+        .where(among(AccessPoint.book_id, listed(book_ids)), kind.in_(_FACETS))
         .group_by(kind, key)
         .subquery()
     )
@@ -87,13 +94,13 @@ async def facets(session: AsyncSession, book_ids: Sequence[int]) -> dict[str, li
         found[_FACETS[row.kind]].append(Facet(value=row.label, label=row.label, count=row.number))
     years = (
         select(Book.year, number)
-        .where(finding.among(session, Book.id, book_ids), Book.year.is_not(None))
+        .where(among(Book.id, listed(book_ids)), Book.year.is_not(None))
         .group_by(Book.year)
         .order_by(number.desc(), Book.year.desc())
         .limit(MAX_FACETS)
     )
-    listed = [Facet(value=str(year), label=str(year), count=count) for year, count in await session.execute(years)]
-    return {**found, "year": listed}
+    of_years = [Facet(value=str(year), label=str(year), count=count) for year, count in await session.execute(years)]
+    return {**found, "year": of_years}
 
 
 async def _ranked(
@@ -143,8 +150,7 @@ async def _by_order(session: AsyncSession, query: BookQuery, asked: Query | None
 
 async def titles(session: AsyncSession, book_ids: Collection[int]) -> dict[int, str]:
     """The titles of some books, removed ones too."""
-    found = await session.execute(select(Book.id, Book.title).where(Book.id.in_(book_ids)))
-    return {row.id: row.title for row in found}
+    return {row.id: row.title for row in await _TITLES.all(session, book_ids=list(book_ids))}
 
 
 async def suggest(session: AsyncSession, typed: str) -> list[tuple[int, str]]:

@@ -17,7 +17,7 @@ from app.books.holding import absorb as absorb
 from app.books.holding import hold as hold
 from app.books.holding import hold_of as hold_of
 from app.books.holding import hold_pair as hold_pair
-from app.books.holding import locked
+from app.books.holding import locked as locked
 from app.books.holding import present as present
 from app.books.holding import share as share
 from app.books.models import CATALOGUE, AccessPoint, Book, SourceRecord
@@ -72,7 +72,7 @@ async def change(
         BookNotFound, BookGone.
         VersionChanged: somebody was faster; carries the current book.
     """
-    book = await hold(session, book_id=book_id)
+    book = present(await locked(session, book_id))
     compare(book.version, if_match, lambda: read(book))
     writable = fields_of(book).model_dump()
     merged = writable | changes
@@ -96,7 +96,7 @@ async def remove(
     Raises:
         BookNotFound, BookGone, VersionChanged, BookInUse.
     """
-    book = await hold(session, book_id=book_id)
+    book = present(await locked(session, book_id))
     compare(book.version, if_match, lambda: read(book))
     if blockers := list(in_use):
         raise BookInUse(what=" and ".join(blockers), in_use=blockers)

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.copies.statuses import CopyStatus as CopyStatus
+from app.copies.statuses import CopyStatus
 from app.core.db import Base, BigId, UtcDateTime
 
 _STATUSES = ", ".join(f"'{status}'" for status in CopyStatus)

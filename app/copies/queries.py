@@ -1,17 +1,45 @@
 """Reading copies: of a book, by barcode, and the live counts of availability."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Select, Text, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import Book
-from app.books.search.finding import among
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
+from app.core.direct import Direct
+from app.core.functions import among, database_clock, list_of, listed
 from app.core.pagination import Cursor, decode_cursor, question_of
 
 GONE = (CopyStatus.WITHDRAWN, CopyStatus.LOST, CopyStatus.MISSING)
+
+_KINDS: Final = Direct(
+    select(Copy.item_type, Copy.branch_id)
+    .where(Copy.book_id == bindparam("book_id"), Copy.deleted_at.is_(None), Copy.status != CopyStatus.WITHDRAWN)
+    .distinct()
+)
+_WANTED: Final = (
+    select(Copy.id)
+    .where(
+        Copy.book_id == bindparam("book_id"),
+        Copy.status == CopyStatus.AVAILABLE,
+        Copy.deleted_at.is_(None),
+        among(Copy.item_type + "/" + Copy.branch_id, bindparam("kinds", type_=list_of(Text()))),
+    )
+    .order_by(case((Copy.branch_id == bindparam("prefer"), 0), else_=1), Copy.id)
+    .limit(1)
+)
+
+
+def _claiming(wanted: Select[int]) -> Direct:
+    reserve = update(Copy).where(Copy.id == wanted.scalar_subquery(), Copy.status == CopyStatus.AVAILABLE)
+    return Direct(reserve.values(status=CopyStatus.RESERVED).returning(Copy.id, database_clock().label("claimed_at")))
+
+
+_CLAIM: Final = _claiming(_WANTED.with_for_update(key_share=True))
+_CLAIM_AT_ONCE: Final = _claiming(_WANTED.with_for_update(key_share=True, skip_locked=True))
 
 
 async def find(session: AsyncSession, copy_id: int) -> Copy | None:
@@ -77,52 +105,20 @@ async def barcodes(session: AsyncSession, copy_ids: Collection[int]) -> dict[int
 
 async def kinds(session: AsyncSession, book_id: int) -> list[tuple[str, str]]:
     """The (item type, home branch) pairs among a book's copies that the library still has."""
-    statement = (
-        select(Copy.item_type, Copy.branch_id)
-        .where(Copy.book_id == book_id, Copy.deleted_at.is_(None), Copy.status != CopyStatus.WITHDRAWN)
-        .distinct()
-    )
-    return [(row.item_type, row.branch_id) for row in await session.execute(statement)]
+    return [(row.item_type, row.branch_id) for row in await _KINDS.all(session, book_id=book_id)]
 
 
-async def claim_available(
-    session: AsyncSession, *, book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str
-) -> Copy | None:
-    """Reserve a free copy of these kinds in one statement, without waiting for anybody.
+async def claim(
+    session: AsyncSession, *, book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str, waits: bool
+) -> Any:
+    """Reserve a free copy of these kinds: its `id`, and `claimed_at` by the database's clock; None without one.
 
-    A fast path, never a verdict: None may mean that the free copy is only being edited, or that the one who claimed it
-    rolls back. Look again with `lock_available` under the book's lock before you say that there is none.
+    Without waiting it is a fast path, never a verdict: None may mean that the free copy is only being edited, or that
+    the one who claimed it rolls back. Wait for whoever holds it, under the book's lock, before you say that there is
+    none. The session's objects don't learn of it.
     """
-    wanted = _available(book_id, kinds, prefer_branch).with_for_update(key_share=True, skip_locked=True)
-    statement = (
-        update(Copy)
-        .where(Copy.id == wanted.scalar_subquery(), Copy.status == CopyStatus.AVAILABLE)
-        .values(status=CopyStatus.RESERVED)
-        .returning(Copy)
-    )
-    return (await session.scalars(statement, execution_options={"populate_existing": True})).one_or_none()
-
-
-async def lock_available(
-    session: AsyncSession, *, book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str
-) -> Copy | None:
-    """A free copy of these kinds, locked, after waiting for whoever holds it. The caller has locked the book."""
-    wanted = _available(book_id, kinds, prefer_branch).with_for_update(key_share=True)
-    copy_id = await session.scalar(wanted)
-    return await locked(session, copy_id) if copy_id is not None else None
-
-
-def _available(book_id: int, kinds: Collection[tuple[str, str]], prefer_branch: str) -> Select[int]:
-    return (
-        select(Copy.id)
-        .where(
-            Copy.book_id == book_id,
-            Copy.status == CopyStatus.AVAILABLE,
-            Copy.deleted_at.is_(None),
-            tuple_(Copy.item_type, Copy.branch_id).in_(kinds),
-        )
-        .order_by(case((Copy.branch_id == prefer_branch, 0), else_=1), Copy.id)
-        .limit(1)
+    return await (_CLAIM if waits else _CLAIM_AT_ONCE).one(
+        session, book_id=book_id, kinds=[f"{item_type}/{branch}" for item_type, branch in kinds], prefer=prefer_branch
     )
 
 
@@ -157,7 +153,7 @@ async def by_branch(session: AsyncSession, book_ids: Sequence[int]) -> list[tupl
     number = func.count(Copy.book_id.distinct())
     statement = (
         select(Copy.branch_id, number)
-        .where(among(session, Copy.book_id, book_ids), Copy.deleted_at.is_(None), Copy.status.not_in(GONE))
+        .where(among(Copy.book_id, listed(book_ids)), Copy.deleted_at.is_(None), Copy.status.not_in(GONE))
         .group_by(Copy.branch_id)
         .order_by(number.desc(), Copy.branch_id)
     )
@@ -167,7 +163,7 @@ async def by_branch(session: AsyncSession, book_ids: Sequence[int]) -> list[tupl
 async def count_available(session: AsyncSession, book_ids: Sequence[int]) -> int:
     """How many of these books have a copy on the shelf now."""
     statement = select(func.count(Copy.book_id.distinct())).where(
-        among(session, Copy.book_id, book_ids), Copy.deleted_at.is_(None), Copy.status == CopyStatus.AVAILABLE
+        among(Copy.book_id, listed(book_ids)), Copy.deleted_at.is_(None), Copy.status == CopyStatus.AVAILABLE
     )
     return await session.scalar(statement) or 0
 

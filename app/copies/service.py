@@ -12,8 +12,9 @@ from app.books import service as books
 from app.books.schemas import Availability
 from app.branches import service as branches
 from app.copies import queries
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
 from app.copies.schemas import CopyCreate, CopyRead
+from app.copies.statuses import CopyStatus
 from app.core.errors import Conflict, Gone, NotFound
 from app.core.schemas import JsonObject, Money
 from app.core.versioning import IfMatch, compare

@@ -1,11 +1,15 @@
-"""SQL functions that PostgreSQL and SQLite write differently: the clock, and the numbers of transactions."""
+"""SQL that PostgreSQL and SQLite write differently: the clock, the numbers of transactions, lists as one parameter."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import JSON, BigInteger, BindParameter, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from app.core.db import UtcDateTime
 
@@ -31,6 +35,22 @@ class database_clock(FunctionElement[datetime]):  # noqa: N801  # used like an S
 
     inherit_cache = True
     type = UtcDateTime()
+
+
+class among(FunctionElement[bool]):  # noqa: N801  # used like an SQL function
+    """Whether the first is in the second, a parameter of type `list_of(...)`: one statement for lists of any length."""
+
+    inherit_cache = True
+
+
+def list_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type of a parameter that is a list of numbers or words."""
+    return JSON().with_variant(ARRAY(kind), "postgresql")
+
+
+def listed(ids: Collection[int]) -> BindParameter[Any]:
+    """Some ids as such a parameter."""
+    return bindparam(None, list(ids), type_=list_of(BigInteger()))
 
 
 @compiles(database_clock, "postgresql")
@@ -62,3 +82,15 @@ def _settled_on_postgres(element: is_settled, compiler: SQLCompiler, **options: 
 @compiles(is_settled)
 def _settled_elsewhere(_element: is_settled, _compiler: SQLCompiler, **_options: Any) -> str:
     return "1 = 1"
+
+
+@compiles(among, "postgresql")
+def _among_on_postgres(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    value, those = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{value} = ANY ({those})"
+
+
+@compiles(among)
+def _among_elsewhere(element: among, compiler: SQLCompiler, **options: Any) -> str:
+    value, those = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{value} IN (SELECT value FROM json_each({those}))"  # noqa: S608  # made by the compiler

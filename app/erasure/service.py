@@ -130,7 +130,8 @@ async def replay(database: Database, storage: Storage, *, timezone: str, now: da
 
 
 async def _erase_again(session: AsyncSession, user_id: UUID, context: Context) -> list[str]:
-    user = await bookings.hold_reader(session, user_id)
+    await bookings.hold_reader(session, user_id)
+    user = await session.get_one(User, user_id)
     lent = await _loans_of(session, user)
     for loan in lent:
         if loan.status == LoanStatus.OPEN:

@@ -122,7 +122,7 @@ async def _compare(
     upstream = kept_book(record.record_format, record.record)
     if upstream is None:
         return _judged(record, Verdict.UNCHANGED, book_id=kept.book_id)
-    book = await books.hold(session, book_id=kept.book_id)
+    book = books.present(await books.locked(session, kept.book_id))
     here = books.fields_of(book)
     before = kept_book(kept.format, kept.record) or here
     merged = merge(before=before, upstream=upstream, here=here, overwrites=options.overwrites)
@@ -136,7 +136,7 @@ async def _compare(
 
 async def _withdraw(session: AsyncSession, record: Incoming, kept: SourceRecord, now: datetime) -> RecordVerdict:
     """Hide a book that upstream deleted, if nothing hangs on it."""
-    book = await books.hold(session, book_id=kept.book_id)
+    book = books.present(await books.locked(session, kept.book_id))
     if book.suppressed:
         return _judged(record, Verdict.UNCHANGED, book_id=book.id, reason=f"{GONE_UPSTREAM}, suppressed already")
     in_use = ["copies"] if await copy_queries.any_of(session, book_id=book.id) else []

@@ -17,10 +17,10 @@ from app.books.models import Book
 from app.copies.models import Copy
 from app.core.direct import Direct
 from app.loans.models import Loan, LoanStatus, Scan
+from app.loans.queries import IS_OPEN as LOAN_IS_OPEN
 from app.users.models import User
 
-# A word, not a parameter: the partial indexes of open loans are taken only for what can be seen when it is planned.
-_OPEN: Final[Any] = literal_column(f"'{LoanStatus.OPEN}'")
+# A word, as `IS_OPEN` is.
 _RETURNED: Final[Any] = literal_column(f"'{LoanStatus.RETURNED}'")
 _BOOK: Final = (Book.id.label("book_id"), Book.title, Book.merged_into_id, Book.deleted_at)
 LOAN: Final = tuple(column.key for column in Loan.__table__.columns)
@@ -56,7 +56,7 @@ _COPY: Final = Direct(select(Copy).where(Copy.id == bindparam("copy_id")).with_f
 _PROMISED: Final = select(Booking.id).where(Booking.copy_id == bindparam("copy_id")).scalar_subquery()
 _SOME_LOANS: Final = (
     select(Loan.id)
-    .where(Loan.reader_id == bindparam("reader_id"), Loan.status == _OPEN)
+    .where(Loan.reader_id == bindparam("reader_id"), LOAN_IS_OPEN)
     .limit(bindparam("limit", type_=Integer))
     .subquery()
 )
@@ -79,12 +79,12 @@ _BEFORE_RETURNING: Final = Direct(
         .limit(1)
         .scalar_subquery()
         .label("waiting_booking_id"),
-    ).where(Loan.copy_id == bindparam("copy_id"), Loan.status == _OPEN)
+    ).where(Loan.copy_id == bindparam("copy_id"), LOAN_IS_OPEN)
 )
 _OPEN_LOAN: Final = Direct(insert(Loan), columns=LOAN)
 _END_LOAN: Final = Direct(
     update(Loan)
-    .where(Loan.id == bindparam("loan_id"), Loan.status == _OPEN)
+    .where(Loan.id == bindparam("loan_id"), LOAN_IS_OPEN)
     .values(status=LoanStatus.RETURNED, returned_at=bindparam("now"))
 )
 _PLACE_COPY: Final = Direct(

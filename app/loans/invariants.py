@@ -11,7 +11,8 @@ from sqlalchemy.orm import aliased
 from app.audit.models import Event
 from app.bookings import queries as booking_queries
 from app.bookings.models import OPEN, PROMISED, Booking, BookingStatus
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.loans.models import Loan, LoanStatus
 from app.policies.rules import Rulebook
 

@@ -3,13 +3,41 @@
 from collections.abc import Collection
 from datetime import datetime
 from types import NoneType
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import BigInteger, Select, bindparam, func, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.core.direct import Direct
+from app.core.functions import among, list_of
 from app.core.pagination import Cursor, decode_cursor, question_of, uuid_of
 from app.loans.models import Loan, LoanStatus, Scan
+
+# A word, not a parameter: the partial indexes of open loans are taken only for what can be seen when it is planned.
+IS_OPEN: Final = Loan.status == literal_column(f"'{LoanStatus.OPEN}'")
+_HAS_BOOK: Final = Direct(
+    select(Loan.id)
+    .where(Loan.reader_id == bindparam("reader_id"), Loan.book_id == bindparam("book_id"), IS_OPEN)
+    .limit(1)
+)
+_OF_BOOKS: Final = among(Loan.book_id, bindparam("book_ids", type_=list_of(BigInteger())))
+_OUT: Final = (
+    select(Loan.book_id, Loan.due_at)
+    .add_columns(func.row_number().over(partition_by=Loan.book_id, order_by=Loan.due_at).label("place"))
+    .where(_OF_BOOKS, Loan.status == LoanStatus.OPEN)
+    .subquery()
+)
+_DUE_DATES: Final = Direct(
+    select(_OUT).where(_OUT.c.place <= bindparam("per_book")).order_by(_OUT.c.book_id, _OUT.c.due_at)
+)
+_BACK: Final = (
+    select(Loan.book_id, Loan.checked_out_at, Loan.returned_at)
+    .add_columns(func.row_number().over(partition_by=Loan.book_id, order_by=Loan.due_at.desc()).label("place"))
+    .where(_OF_BOOKS, Loan.status == LoanStatus.RETURNED)
+    .subquery()
+)
+_RECENT_LOANS: Final = Direct(select(_BACK).where(_BACK.c.place <= bindparam("per_book")))
 
 
 async def find(session: AsyncSession, loan_id: UUID) -> Loan | None:
@@ -46,10 +74,7 @@ async def debtor_of_copy(session: AsyncSession, copy_id: int) -> UUID | None:
 
 async def has_book(session: AsyncSession, *, reader_id: UUID, book_id: int) -> bool:
     """Whether the reader has a copy of the book on loan."""
-    statement = select(Loan.id).where(
-        Loan.reader_id == reader_id, Loan.status == LoanStatus.OPEN, Loan.book_id == book_id
-    )
-    return await session.scalar(statement.limit(1)) is not None
+    return await _HAS_BOOK.one(session, reader_id=reader_id, book_id=book_id) is not None
 
 
 async def borrowers_of(session: AsyncSession, book_ids: Collection[int]) -> set[UUID]:
@@ -77,14 +102,8 @@ async def to_recall(session: AsyncSession, book_id: int) -> Loan | None:
 
 async def due_dates(session: AsyncSession, *, book_ids: Collection[int], per_book: int) -> list[tuple[int, datetime]]:
     """When copies on loan are due, as (book id, due), the earliest first, for each book at most `per_book`."""
-    place = func.row_number().over(partition_by=Loan.book_id, order_by=Loan.due_at).label("place")
-    ranked = (
-        select(Loan.book_id, Loan.due_at, place)
-        .where(Loan.book_id.in_(book_ids), Loan.status == LoanStatus.OPEN)
-        .subquery()
-    )
-    statement = select(ranked).where(ranked.c.place <= per_book).order_by(ranked.c.book_id, ranked.c.due_at)
-    return [(row.book_id, row.due_at) for row in await session.execute(statement)]
+    found = await _DUE_DATES.all(session, book_ids=list(book_ids), per_book=per_book)
+    return [(row.book_id, row.due_at) for row in found]
 
 
 async def due_until(
@@ -101,14 +120,8 @@ async def recent_loans(
     session: AsyncSession, *, book_ids: Collection[int], per_book: int
 ) -> list[tuple[int, datetime, datetime]]:
     """The last loans that ended, as (book id, lent, returned), for each book at most `per_book`."""
-    place = func.row_number().over(partition_by=Loan.book_id, order_by=Loan.due_at.desc()).label("place")
-    ranked = (
-        select(Loan.book_id, Loan.checked_out_at, Loan.returned_at, place)
-        .where(Loan.book_id.in_(book_ids), Loan.status == LoanStatus.RETURNED)
-        .subquery()
-    )
-    statement = select(ranked).where(ranked.c.place <= per_book)
-    return [(row.book_id, row.checked_out_at, row.returned_at) for row in await session.execute(statement)]
+    found = await _RECENT_LOANS.all(session, book_ids=list(book_ids), per_book=per_book)
+    return [(row.book_id, row.checked_out_at, row.returned_at) for row in found]
 
 
 async def page(

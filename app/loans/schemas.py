@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import Field
 
 from app.bookings.schemas import BookId, BookingRead, CardNumber
-from app.copies.models import CopyStatus
 from app.copies.schemas import Barcode, CopyRead
+from app.copies.statuses import CopyStatus
 from app.core.schemas import Code, Id, Money, Read, ShortLine, Strict
 from app.loans.models import LoanStatus
 

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, or_, select, true
@@ -15,6 +15,13 @@ from app.users.models import Role, StaffBranch, User
 
 _STAFF_BRANCHES: Final = Direct(
     select(StaffBranch.branch_id).where(StaffBranch.user_id == bindparam("user_id")).order_by(StaffBranch.branch_id)
+)
+_HOLDER: Final = Direct(select(User.id).where(User.card_number == bindparam("card_number")))
+_HOME: Final = Direct(select(User.home_branch_id).where(User.id == bindparam("user_id")))
+_HOLD: Final = Direct(
+    select(User.category, User.expires_on, User.blocked_reason)
+    .where(User.id == bindparam("user_id"))
+    .with_for_update(key_share=True)
 )
 
 
@@ -60,6 +67,21 @@ async def by_email(session: AsyncSession, email: str) -> User | None:
 
 async def by_card(session: AsyncSession, card_number: str) -> User | None:
     return (await session.scalars(select(User).where(User.card_number == card_number))).one_or_none()
+
+
+async def holder(session: AsyncSession, card_number: str) -> UUID | None:
+    """Whose card this is."""
+    return next((row.id for row in await _HOLDER.all(session, card_number=card_number)), None)
+
+
+async def home_branch(session: AsyncSession, user_id: UUID) -> str | None:
+    """Where the reader usually collects, if he has said so."""
+    return next((row.home_branch_id for row in await _HOME.all(session, user_id=user_id)), None)
+
+
+async def hold(session: AsyncSession, user_id: UUID) -> Any:
+    """The account's `category`, `expires_on` and `blocked_reason`, with its row locked; None without the account."""
+    return await _HOLD.one(session, user_id=user_id)
 
 
 async def locked(session: AsyncSession, user_id: UUID) -> User | None:

@@ -14,7 +14,8 @@ from app.books.paging import Row
 from app.books.schemas import Availability, BookRead
 from app.branches import service as branches
 from app.copies import queries as copy_queries
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.loans import queries as loan_queries
 from app.loans.models import LoanStatus
 from app.loans.schemas import LoanRead

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 
 from app.audit.models import Event
 from app.bookings.models import OPEN, Booking
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.db import Database
 from app.idempotency.models import IdempotencyKey
 from app.loans.models import Loan, LoanStatus

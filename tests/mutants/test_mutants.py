@@ -31,13 +31,13 @@ MUTANTS = {
     ),
     "the fast path is taken for the verdict": Mutant(
         f"{BOOKINGS}/place.py",
-        "    if copy is None:\n        copy = await _look_again",
-        "    if copy == 0:\n        copy = await _look_again",
+        "    if copy is None:\n        await books.hold",
+        "    if copy == 0:\n        await books.hold",
         PLACES,
     ),
     "the reader is not locked": Mutant(
         f"{BOOKINGS}/standing.py",
-        "await users.locked(session, reader_id)",
+        "await users.hold(session, reader_id)",
         "await users.find(session, reader_id)",
         PLACES,
     ),

@@ -15,7 +15,8 @@ from app.bookings.service import letters
 from app.books import holding
 from app.branches import service as branches
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.users.models import User
 
 

@@ -2,27 +2,25 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuid_utils
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.audit import service as audit
 from app.audit.service import Change
-from app.bookings import queries
+from app.bookings import holding
 from app.bookings.context import Context
 from app.bookings.models import NORMAL_PRIORITY, Booking, BookingStatus
-from app.bookings.service.standing import check_standing, hold_reader
+from app.bookings.service.standing import Reader, check_standing, hold_reader
 from app.books import service as books
 from app.branches import service as branches
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
 from app.core import metrics
 from app.core.db import on_commit
 from app.core.errors import Conflict
-from app.core.functions import database_clock
-from app.users.models import User
 
 
 class AlreadyBooked(Conflict):
@@ -56,7 +54,8 @@ async def place(
 ) -> Booking:
     """Place a booking. Locks the reader; the book only when no copy is free at first sight; the copy that it gets.
 
-    `has_on_loan` asks whether the reader has the book on loan; it is called under his lock.
+    `has_on_loan` asks whether the reader has the book on loan; it is called under his lock. The booking is an
+    object of nobody's session.
 
     Raises:
         ReaderNotFound, CardExpired, ReaderBlocked, BookNotFound, BookGone, UnknownBranch, AlreadyBooked,
@@ -68,17 +67,19 @@ async def place(
     await books.share(session, book_id=wish.book_id)
     if await has_on_loan():
         raise AlreadyBorrowed
-    if await queries.open_of(session, reader_id=reader.id, book_id=wish.book_id):
+    booked = await holding.booked(session, wish.reader_id)
+    if wish.book_id in booked:
         raise AlreadyBooked
-    kinds = await _kinds_for(session, reader, wish, context)
-    copy = await copies.claim_available(session, book_id=wish.book_id, kinds=kinds, prefer_branch=wish.pickup_branch)
+    claim = partial(_claim, session, wish, reader, len(booked), context)
+    copy = await claim(waits=False)
     if copy is None:
-        copy = await _look_again(session, wish, kinds)
+        await books.hold(session, book_id=wish.book_id)
+        copy = await claim(waits=True)
     return await _write(session, wish, copy, context)
 
 
-async def _kinds_for(session: AsyncSession, reader: User, wish: Wish, context: Context) -> list[tuple[str, str]]:
-    """The kinds of copies of the book that this reader may borrow, after checking his limit."""
+async def _claim(session: AsyncSession, wish: Wish, reader: Reader, has: int, context: Context, *, waits: bool) -> Any:
+    """A free copy of the kinds that this reader may borrow, which are looked at each time: one may just be added."""
     kinds = await copies.kinds(session, wish.book_id)
     allowed = [
         (item_type, branch)
@@ -89,27 +90,14 @@ async def _kinds_for(session: AsyncSession, reader: User, wish: Wish, context: C
         raise NotForLoan
     item_type = allowed[0][0] if allowed else "book"
     terms = context.rules.terms(category=reader.category, item_type=item_type, branch=wish.pickup_branch)
-    if await queries.has_reached(session, reader_id=reader.id, limit=terms.booking_limit):
+    if has >= terms.booking_limit:
         raise BookingLimitReached(limit=terms.booking_limit)
-    return allowed
-
-
-async def _look_again(session: AsyncSession, wish: Wish, kinds: list[tuple[str, str]]) -> Copy | None:
-    """Under the book's lock, waiting for whoever holds a copy: the fast path skips what is only being edited."""
-    await books.hold(session, book_id=wish.book_id)
-    copy = await copies.lock_available(session, book_id=wish.book_id, kinds=kinds, prefer_branch=wish.pickup_branch)
-    if copy is not None:
-        copy.status = CopyStatus.RESERVED
-    return copy
-
-
-async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: Context) -> Booking:
-    # Whoever waits has locked the book and takes the next place; whoever got a copy jumps nobody.
-    placed_at = (
-        await queries.next_place(session, wish.book_id)
-        if copy is None
-        else await session.scalar(select(database_clock())) or context.now
+    return await copies.claim(
+        session, book_id=wish.book_id, kinds=allowed, prefer_branch=wish.pickup_branch, waits=waits
     )
+
+
+async def _write(session: AsyncSession, wish: Wish, copy: Any, context: Context) -> Booking:
     booking = Booking(
         id=uuid_utils.uuid7(),
         reader_id=wish.reader_id,
@@ -118,9 +106,10 @@ async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: 
         pickup_branch_id=wish.pickup_branch,
         priority=wish.priority,
         status=BookingStatus.ALLOCATED if copy else BookingStatus.WAITING,
-        placed_at=placed_at,
+        # Whoever waits has locked the book and takes the next place; whoever got a copy jumps nobody.
+        placed_at=copy.claimed_at if copy else await holding.next_place(session, wish.book_id),
     )
-    session.add(booking)
+    await holding.write(session, booking)
     change = Change(
         "booking_placed",
         book_id=wish.book_id,
@@ -129,6 +118,5 @@ async def _write(session: AsyncSession, wish: Wish, copy: Copy | None, context: 
         branch_id=wish.pickup_branch,
     )
     await audit.record(session, change, actor=context.actor, now=context.now, data={"status": booking.status})
-    await session.flush()
     on_commit(session, metrics.bookings_created_total.inc)
     return booking

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.bookings.context import Context
 from app.core.errors import Conflict, NotFound
 from app.users import queries as users
-from app.users.models import User
 
 
 class Standing(Protocol):
@@ -22,6 +21,13 @@ class Standing(Protocol):
 
     @property
     def blocked_reason(self) -> str | None: ...
+
+
+class Reader(Standing, Protocol):
+    """The same, and by which rules."""
+
+    @property
+    def category(self) -> str: ...
 
 
 class ReaderNotFound(NotFound):
@@ -36,13 +42,13 @@ class ReaderBlocked(Conflict):
     code, detail = "reader_blocked", "The account is blocked: {why}. Ask at the desk."
 
 
-async def hold_reader(session: AsyncSession, reader_id: UUID) -> User:
+async def hold_reader(session: AsyncSession, reader_id: UUID) -> Reader:
     """The reader, locked: the first lock of every path that needs one.
 
     Raises:
         ReaderNotFound.
     """
-    reader = await users.locked(session, reader_id)
+    reader: Reader | None = await users.hold(session, reader_id)
     if reader is None:
         raise ReaderNotFound
     return reader

@@ -8,16 +8,15 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, case, func, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ColumnElement, Select, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
 from app.books.models import Book
 from app.books.search import index
 from app.books.search.analyser import key
 from app.books.search.asking import Query
 from app.books.search.ranking import ALL_EXACT, score
+from app.core.functions import among, listed
 
 MAX_RESULTS: Final = 1_000
 MAX_TITLES: Final = 200
@@ -45,8 +44,8 @@ async def ranked(session: AsyncSession, query: Query, *, where: Conditions) -> l
     ids = list(found)[: MAX_RESULTS + MAX_TITLES]
     if not ids:
         return []
-    points = score(query) + case((among(session, Book.id, exact), ALL_EXACT), else_=0)
-    rows = await session.execute(select(Book.id, points, Book.popularity).where(among(session, Book.id, ids)))
+    points = score(query) + case((among(Book.id, listed(exact)), ALL_EXACT), else_=0)
+    rows = await session.execute(select(Book.id, points, Book.popularity).where(among(Book.id, listed(ids))))
     best = sorted((((int(points) << _POPULARITY_BITS) + popularity, book_id) for book_id, points, popularity in rows))
     return best[::-1][:MAX_RESULTS]
 
@@ -112,7 +111,7 @@ async def _newest(session: AsyncSession, ids: Sequence[int], where: Conditions, 
     enough = limit + limit // 4
     for chunk in (ids[:enough], ids[enough:]):
         if chunk and len(found) < limit:
-            there = select(Book.id).where(among(session, Book.id, chunk), *where).order_by(Book.id.desc())
+            there = select(Book.id).where(among(Book.id, listed(chunk)), *where).order_by(Book.id.desc())
             found += await session.scalars(there.limit(limit - len(found)))
     return found
 
@@ -140,16 +139,6 @@ async def _plan(session: AsyncSession, **methods: bool) -> None:
         f"set_config('enable_{name}', '{'on' if is_allowed else 'off'}', true)" for name, is_allowed in methods.items()
     )
     await session.execute(text(f"SELECT {', '.join(said)}"))
-
-
-def among(session: AsyncSession, column: InstrumentedAttribute[int], ids: Sequence[int]) -> ColumnElement[bool]:
-    """The condition that the column is one of these ids, as one parameter however many they are."""
-    if index.is_sqlite(session):
-        listed = text("SELECT value FROM json_each(:ids)").bindparams(
-            bindparam("ids", json.dumps(list(ids)), unique=True)
-        )
-        return column.in_(listed.columns(Book.id).scalar_subquery())
-    return column == func.any(bindparam(None, list(ids), type_=ARRAY(BigInteger)))
 
 
 async def beginning_with(session: AsyncSession, query: Query, *, where: Conditions, limit: int) -> list[int]:

@@ -14,8 +14,9 @@ from app.bookings.context import Context
 from app.bookings.models import Booking
 from app.books import service as books
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
 from app.copies.service import CopyNotFound
+from app.copies.statuses import CopyStatus
 from app.core import metrics
 from app.core.db import on_commit
 from app.core.direct import refresh

@@ -18,8 +18,9 @@ from app.bookings.service import letters as booking_letters
 from app.bookings.service.standing import Standing
 from app.branches import service as branches
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
 from app.copies.service import CopyNotFound
+from app.copies.statuses import CopyStatus
 from app.core import metrics
 from app.core.db import on_commit
 from app.core.direct import refresh
@@ -99,7 +100,7 @@ async def lend(
     lifted = _lifted(override)
     held = await holding.card_and_book(session, card_number=card_number, barcode=barcode)
     if held is None:
-        raise bookings.ReaderNotFound if await users.by_card(session, card_number) is None else CopyNotFound
+        raise bookings.ReaderNotFound if await users.holder(session, card_number) is None else CopyNotFound
     row = await holding.copy(session, held.copy_id)
     if row is None or row.deleted_at:
         raise CopyNotFound

@@ -13,7 +13,8 @@ from app.bookings.context import Context
 from app.books import service as books
 from app.branches import service as branches
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core import metrics
 from app.core.db import on_commit
 from app.core.errors import Conflict, NotFound

@@ -11,7 +11,8 @@ from app.bookings import service as bookings
 from app.bookings.context import Context
 from app.books import service as books
 from app.copies import service as copy_service
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.errors import Conflict
 
 

@@ -15,7 +15,8 @@ from app.bookings.models import OPEN, Booking, BookingStatus
 from app.books import service as books
 from app.charges import service as charges
 from app.copies import queries as copies
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.errors import Conflict, NotFound
 from app.loans import queries
 from app.loans.models import Loan, LoanStatus, Scan

@@ -11,8 +11,8 @@ from app.bookings import service as bookings
 from app.books import service as books
 from app.copies import queries as copy_queries
 from app.copies import service as copies
-from app.copies.models import CopyStatus
 from app.copies.schemas import CopyCreate, CopyUpdate
+from app.copies.statuses import CopyStatus
 from app.core.errors import AppError, Unprocessable
 from app.core.pagination import MAX_ID
 from app.core.versioning import VersionChanged

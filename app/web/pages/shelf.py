@@ -10,7 +10,7 @@ from app.api.v1.endpoints.desk import shelf_page
 from app.auth import service as auth
 from app.bookings import queries
 from app.copies import service as copies
-from app.copies.models import CopyStatus
+from app.copies.statuses import CopyStatus
 from app.core.errors import AppError
 from app.loans import service as loans
 from app.web import desk

@@ -12,7 +12,8 @@ from app.books import holding, queries
 from app.books.models import Book
 from app.books.schemas import BookQuery
 from app.charges.models import Entry
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.config import Settings
 from app.core.db import Database
 from app.jobs import circulation, notices

@@ -74,6 +74,13 @@ async def test_books_lock_of_two_who_join_the_queue_the_second_stands_behind(lib
     assert booking.placed_at > (await library.bookings_of(book))[0].placed_at
 
 
+async def test_books_lock_who_books_while_the_first_copy_is_being_added_gets_it(library: Library) -> None:
+    book = await library.book()
+    reader = await library.reader()
+    booking = await behind(library, lambda it: it.copy(book), lambda it: it.place(reader.id, book))
+    assert booking.status == "allocated"
+
+
 async def test_books_lock_two_recalls_do_not_call_one_loan_back_twice(library: Library) -> None:
     book = await library.book(copies=1)
     [copy] = await library.copies_of(book)

@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from app.bookings import service as bookings
-from app.copies.models import Copy, CopyStatus
+from app.copies.models import Copy
+from app.copies.statuses import CopyStatus
 from app.core.db import Database
 from app.core.errors import AppError
 from app.notifications.models import Notice

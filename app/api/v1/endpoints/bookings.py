@@ -133,10 +133,10 @@ async def place(session: AsyncSession, data: BookingCreate, who: Identity, conte
         if not who.may(Permission.USE_DESK):
             raise Forbidden
         if data.card_number is not None:
-            reader = await user_queries.by_card(session, data.card_number)
-            if reader is None:
+            holder_id = await user_queries.holder(session, data.card_number)
+            if holder_id is None:
                 raise bookings.ReaderNotFound
-            reader_id = reader.id
+            reader_id = holder_id
     wish = Wish(
         reader_id=reader_id,
         book_id=data.book_id,
