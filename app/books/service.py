@@ -26,7 +26,7 @@ from app.books.preparing import prepare as prepare
 from app.books.schemas import BookCreate, BookDocument, BookRead
 from app.books.search import index, spelling
 from app.core import metrics
-from app.core.bulk import insert_rows, next_ids
+from app.core.bulk import Rows, insert_rows, next_ids
 from app.core.db import on_commit, raise_generation
 from app.core.errors import Conflict
 from app.core.schemas import JsonObject
@@ -53,12 +53,14 @@ async def add(session: AsyncSession, *, data: BookCreate, now: datetime) -> Book
 async def add_many(session: AsyncSession, *, books: Iterable[Prepared]) -> list[int]:
     """Put books into the catalogue in their order, with few statements however many they are; their ids."""
     ready = list(books)
+    if not ready:
+        return []
     ids = await next_ids(session, Book.__table__, len(ready))
     found_by = {book_id: prepared.access for book_id, prepared in zip(ids, ready, strict=True)}
-    rows = [(book_id, *prepared.columns.values()) for book_id, prepared in zip(ids, ready, strict=True)]
-    await insert_rows(session, Book.__table__, ("id", *ready[0].columns), rows)
+    rows = ((book_id, *prepared.columns.values()) for book_id, prepared in zip(ids, ready, strict=True))
+    await insert_rows(session, Rows(Book.__table__, ("id", *ready[0].columns), rows), *_index_rows(session, found_by))
+    await spelling.learn(session, _words_of(found_by))
     raise_generation(session, CATALOGUE)
-    await _index(session, found_by, are_new=True)
     on_commit(session, lambda: metrics.books_created_total.inc(len(ids)))
     return ids
 
@@ -154,8 +156,8 @@ class KeptRecord(NamedTuple):
 
 async def keep_sources(session: AsyncSession, *, records: Iterable[KeptRecord], now: datetime) -> None:
     """Keep the records that books were made from."""
-    rows = [(*record, now) for record in records]
-    await insert_rows(session, SourceRecord.__table__, (*KeptRecord._fields, "imported_at"), rows)
+    rows = ((*record, now) for record in records)
+    await insert_rows(session, Rows(SourceRecord.__table__, (*KeptRecord._fields, "imported_at"), rows))
 
 
 async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | None:
@@ -166,7 +168,7 @@ async def reindex(session: AsyncSession, *, after_id: int, limit: int) -> int | 
     books = await queries.after(session, after_id=after_id, limit=limit)
     access = {book.id: _write(book, BookDocument.model_validate_json(book.document)) for book in books}
     await session.flush()
-    await _index(session, access, are_new=False)
+    await _index(session, access)
     return books[-1].id if books else None
 
 
@@ -183,16 +185,25 @@ def fields_of(book: Book) -> BookCreate:
 
 
 async def _rewrite(session: AsyncSession, book: Book, document: BookDocument) -> None:
-    await _index(session, {book.id: _write(book, document)}, are_new=False)
+    await _index(session, {book.id: _write(book, document)})
 
 
-async def _index(session: AsyncSession, access: Mapping[int, Access], *, are_new: bool) -> None:
-    if not are_new:
-        await session.execute(delete(AccessPoint).where(AccessPoint.book_id.in_(access)))
-    rows = [(book_id, *point) for book_id, found in access.items() for point in found.points]
-    await insert_rows(session, AccessPoint.__table__, ("book_id", "kind", "key", "label"), rows)
-    await index.put(session, {book_id: found.terms for book_id, found in access.items()}, are_new=are_new)
-    await spelling.learn(session, set().union(*(found.terms.words for found in access.values())))
+async def _index(session: AsyncSession, found_by: Mapping[int, Access]) -> None:
+    """Write anew what finds these books."""
+    await session.execute(delete(AccessPoint).where(AccessPoint.book_id.in_(found_by)))
+    await index.forget(session, found_by)
+    await insert_rows(session, *_index_rows(session, found_by))
+    await spelling.learn(session, _words_of(found_by))
+
+
+def _index_rows(session: AsyncSession, found_by: Mapping[int, Access]) -> tuple[Rows, Rows]:
+    points = ((book_id, *point) for book_id, found in found_by.items() for point in found.points)
+    terms = {book_id: found.terms for book_id, found in found_by.items()}
+    return Rows(AccessPoint.__table__, ("book_id", "kind", "key", "label"), points), index.rows(session, terms)
+
+
+def _words_of(found_by: Mapping[int, Access]) -> set[str]:
+    return set().union(*(found.terms.words for found in found_by.values()))
 
 
 def _write(book: Book, document: BookDocument) -> Access:

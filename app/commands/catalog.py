@@ -1,5 +1,6 @@
 """`library catalog`: what is done to the whole catalogue at once."""
 
+import gc
 import os
 import sys
 from contextlib import ExitStack
@@ -90,6 +91,7 @@ def import_(
             tellings = (takings.Telling(path, write=write, as_json=as_json, is_dry=dry_run) for path in files)
             return [await _take_in(database, telling, options, record_format) for telling in tellings]
 
+    gc.freeze()  # what is loaded stays; looking through it again and again took a sixth of the time
     if any(outcome.problem for outcome in opened.run(settings, work)):
         raise typer.Exit(1)
 

@@ -1,8 +1,10 @@
 """Many new rows in one go: COPY on PostgreSQL, one INSERT run many times on SQLite."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import FromClause, TableClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,21 +12,36 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.core import direct
 
 
-async def insert_rows(
-    session: AsyncSession, table: FromClause, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    """Append rows, each with values in the order of `columns`: None, bool, int, str, bytes or aware datetimes.
+class Rows(NamedTuple):
+    """New rows of a table, with values in the order of `columns`: None, bool, int, str, bytes or aware datetimes."""
+
+    table: FromClause
+    columns: Sequence[str]
+    values: Iterable[Sequence[Any]]
+
+
+async def insert_rows(session: AsyncSession, *tables: Rows) -> None:
+    """Append rows, one table after the other. Values may be an iterator's, which a thread may run.
 
     Raises:
-        DBAPIError: the database refuses one of them; none is there then.
+        DBAPIError: the database refuses one of them; none of that table is there then.
     """
     if _is_sqlite(session):
-        if named := [dict(zip(columns, row, strict=True)) for row in rows]:
-            await session.execute(insert(_known(table)), named)
+        for rows in tables:
+            if named := [dict(zip(rows.columns, row, strict=True)) for row in rows.values]:
+                await session.execute(insert(_known(rows.table)), named)
         return
-    lines = ["\t".join([_WRITTEN[type(value)](value) for value in row]) for row in rows]
-    if lines:
-        await direct.copy(session, _known(table).name, columns, "\n".join([*lines, ""]).encode())
+    # While the database takes the rows of one table, the lines of the next are written.
+    writing = [asyncio.create_task(asyncio.to_thread(_lines, tables[0].values))]
+    try:
+        for rows, following in zip_longest(tables, tables[1:]):
+            lines = await writing[-1]
+            if following:
+                writing.append(asyncio.create_task(asyncio.to_thread(_lines, following.values)))
+            if lines:
+                await direct.copy(session, _known(rows.table).name, rows.columns, lines)
+    finally:
+        await asyncio.gather(*writing, return_exceptions=True)
 
 
 async def next_ids(session: AsyncSession, table: FromClause, count: int) -> list[int]:
@@ -43,6 +60,11 @@ def _known(table: FromClause) -> TableClause:
     """What a model calls `__table__` may be any FROM clause to the type checker."""
     assert isinstance(table, TableClause)
     return table
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    """The rows in COPY's text format."""
+    return "".join(["\t".join([_WRITTEN[type(value)](value) for value in row]) + "\n" for row in rows]).encode()
 
 
 def _escaped(value: str) -> str:

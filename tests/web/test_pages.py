@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests import evidence
 from tests.web import axe_exceptions, pages
@@ -39,6 +39,7 @@ def test_every_page_is_accessible_quiet_small_and_still(demo: Service, open_as: 
         "reduced_motion": "reduce",
         "viewport": {"width": first, "height": 800},
     }
+    fill_history(demo, open_as)
     told: dict[str, Any] = {}
     spoken: list[Page] = []
     for who, paths in ((None, pages.STRANGER), ("reader", pages.READER), ("admin", pages.ADMIN)):
@@ -64,6 +65,26 @@ def test_every_page_is_accessible_quiet_small_and_still(demo: Service, open_as: 
         largest_html_bytes=max(found["bytes"] for found in told.values()),
         largest_layout_shift=round(max(found["shift"] for found in told.values()), 4),
     )  # fmt: skip
+
+
+def fill_history(demo: Service, open_as: Open) -> None:
+    """The reader keeps his history, and has a book in it."""
+    reader, desk = open_as("reader"), open_as("librarian")
+    reader.goto("/me/profile")
+    reader.check("[name=keeps_history]")
+    with reader.expect_navigation():
+        reader.locator("form:has([name=keeps_history]) button").click()
+    desk.goto("/desk")
+    [barcode] = demo.barcodes(1)
+    desk.keyboard.type(f"{READER_CARD}\n", delay=4)
+    expect(desk.locator("#mode")).to_contain_text("Jamie Meadows")
+    desk.keyboard.type(f"{barcode}\n", delay=4)
+    expect(desk.locator("#verdict .word")).to_have_text("Issued")
+    desk.keyboard.press("Escape")
+    desk.keyboard.type(f"{barcode}\n", delay=4)
+    expect(desk.locator("#verdict .word")).to_have_text("Taken back")
+    reader.goto("/me/history")
+    expect(reader.locator(".slips li")).not_to_have_count(0)
 
 
 def speak(page: Page, language: str) -> None:

@@ -5,7 +5,7 @@ positions, never passing its text parser; SQLite gets our lexemes parted by spac
 only splits at them. Neither folds, stems or drops anything (docs/adr/0010-one-analyser.md).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.search.asking import Clause, Query
 from app.books.search.terms import BREAK, Terms
-from app.core.bulk import insert_rows
+from app.core.bulk import Rows
 
 # Source: PostgreSQL manual, "Text Search Types, limits". Of more than 255 places of one lexeme it keeps the first.
 MAX_POSITION: Final = 16_383
@@ -33,13 +33,15 @@ def is_sqlite(session: AsyncSession) -> bool:
     return session.get_bind().dialect.name == "sqlite"
 
 
-async def put(session: AsyncSession, terms: Mapping[int, Terms], *, are_new: bool) -> None:
-    """Index books by id; `are_new` if none of them is indexed yet."""
-    index, key = table_of(session), book_id(session)
-    if not are_new:
-        await session.execute(delete(index).where(key.in_(terms)))
-    write = _words if is_sqlite(session) else _vector
-    await insert_rows(session, index, index.c.keys(), [(id_, write(found)) for id_, found in terms.items()])
+async def forget(session: AsyncSession, book_ids: Collection[int]) -> None:
+    """Take books out of the index."""
+    await session.execute(delete(table_of(session)).where(book_id(session).in_(book_ids)))
+
+
+def rows(session: AsyncSession, terms: Mapping[int, Terms]) -> Rows:
+    """What puts books into the index, by id, that are not in it."""
+    index, write = table_of(session), _words if is_sqlite(session) else _vector
+    return Rows(index, index.c.keys(), ((id_, write(found)) for id_, found in terms.items()))
 
 
 def table_of(session: AsyncSession) -> TableClause:

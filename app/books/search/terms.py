@@ -54,7 +54,8 @@ def _terms(document: BookDocument, titles: list[str], names: list[str], texts: l
     distinct = dict.fromkeys(stream)
     distinct.pop(BREAK, None)
     bare = [word for text in texts for word in elided(text) if word not in distinct]
-    extras = dict.fromkeys((*bare, *(f"{STEM}{stem(word)}" for word in (*distinct, *bare) if stem(word) != word)))
+    stems = (f"{STEM}{stemmed}" for word in (*distinct, *bare) if (stemmed := stem(word)) != word)
+    extras = dict.fromkeys((*bare, *stems))
     extras |= dict.fromkeys(f"{LANGUAGE}{language}" for language in document.languages)
     return Terms((*stream, *extras), _ranked(document, titles, names), frozenset((*distinct, *bare)))
 
