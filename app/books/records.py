@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import select
+from sqlalchemy import Text, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import undefer
 
 from app.books.models import SourceRecord
 from app.books.search import finding
+from app.core.functions import among, listed
 
 
 async def kept(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], SourceRecord]:
@@ -15,7 +16,8 @@ async def kept(session: AsyncSession, keys: Iterable[tuple[str, str]]) -> dict[t
     await finding.plan_each(session)
     found: dict[tuple[str, str], SourceRecord] = {}
     for source, numbers in _by_source(keys).items():
-        statement = select(SourceRecord).where(SourceRecord.source == source, SourceRecord.control_number.in_(numbers))
+        asked = among(SourceRecord.control_number, listed(numbers, Text()))
+        statement = select(SourceRecord).where(SourceRecord.source == source, asked)
         for record in await session.scalars(statement.options(undefer(SourceRecord.record))):
             found[source, record.control_number] = record
     await finding.plan_once(session)

@@ -1,15 +1,21 @@
-"""Many new rows in one go: COPY on PostgreSQL, one INSERT run many times on SQLite."""
+"""Many new rows in one go: COPY on PostgreSQL, one INSERT run many times on SQLite.
+
+One of the few modules that ask which database it is.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import FromClause, TableClause, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.core import direct
+
+# One thread: each has memory of its own, which is never given back.
+_executor: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="rows")
 
 
 class Rows(NamedTuple):
@@ -32,20 +38,14 @@ async def insert_rows(session: AsyncSession, *tables: Rows) -> None:
                 await session.execute(insert(_known(rows.table)), named)
         return
     # While the database takes the rows of one table, the lines of the next are written.
-    writing = [asyncio.create_task(asyncio.to_thread(_lines, tables[0].values))]
-    try:
-        for rows, following in zip_longest(tables, tables[1:]):
-            lines = await writing[-1]
-            if following:
-                writing.append(asyncio.create_task(asyncio.to_thread(_lines, following.values)))
-            if lines:
-                await direct.copy(session, _known(rows.table).name, rows.columns, lines)
-    finally:
-        await asyncio.gather(*writing, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    for rows, written in [(rows, loop.run_in_executor(_executor, _lines, rows.values)) for rows in tables]:
+        if lines := await written:
+            await direct.copy(session, _known(rows.table).name, rows.columns, lines)
 
 
 async def next_ids(session: AsyncSession, table: FromClause, count: int) -> list[int]:
-    """Ids for new rows of a table, in order; nobody else gets them."""
+    """Ids for new rows of a table that never gives one twice (AUTOINCREMENT on SQLite), in order."""
     if _is_sqlite(session):  # it has one writer, who holds the database already
         last = await session.scalar(_LAST_ID, {"name": _known(table).name}) or 0
         return list(range(last + 1, last + 1 + count))

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, BindParameter, bindparam
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -12,6 +12,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 from app.core.db import UtcDateTime
+
+_ID: Final = BigInteger()
 
 
 class transaction_number(FunctionElement[int]):  # noqa: N801  # used like an SQL function
@@ -48,9 +50,9 @@ def list_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return JSON().with_variant(ARRAY(kind), "postgresql")
 
 
-def listed(ids: Collection[int]) -> BindParameter[Any]:
-    """Some ids as such a parameter."""
-    return bindparam(None, list(ids), type_=list_of(BigInteger()))
+def listed(values: Collection[int] | Collection[str], kind: TypeEngine[Any] = _ID) -> BindParameter[Any]:
+    """Some values, ids unless said, as such a parameter."""
+    return bindparam(None, list(values), type_=list_of(kind))
 
 
 @compiles(database_clock, "postgresql")

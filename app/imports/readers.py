@@ -9,8 +9,10 @@ import pickle  # from our own program
 import subprocess  # it runs only our own program
 import sys
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -43,19 +45,23 @@ async def batches(
     """
     asked: JsonObject = {"path": str(path), "name": name, "record_format": record_format}
     asked |= {"source_name": source_name, "after": after, "batch_records": BATCH_RECORDS}
-    process = await asyncio.to_thread(_start, json.dumps(asked))
+    # One thread that waits for it: each has memory of its own, which is never given back.
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+    in_thread = partial(asyncio.get_running_loop().run_in_executor, executor)
+    process = await in_thread(_start, json.dumps(asked))
     shown = name or path.name
-    following = asyncio.create_task(asyncio.to_thread(_next, process, clock(), shown))
+    following = in_thread(_next, process, clock(), shown)
     try:
         while not (batch := await following).is_last:
-            following = asyncio.create_task(asyncio.to_thread(_next, process, clock(), shown))
+            following = in_thread(_next, process, clock(), shown)
             yield batch
         if batch.problem_code == ReaderEnded.code:
             log.error("reader_ended", status=process.returncode)
         yield batch
     finally:
-        await asyncio.to_thread(_end, process)
-        await asyncio.gather(following, return_exceptions=True)
+        process.kill()  # so that nothing waits for it any more
+        await in_thread(_end, process)
+        executor.shutdown()
 
 
 def _start(argument: str) -> "subprocess.Popen[bytes]":
@@ -76,7 +82,6 @@ def _next(process: "subprocess.Popen[bytes]", now: datetime, name: str) -> Batch
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         assert pipe

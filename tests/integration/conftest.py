@@ -41,15 +41,14 @@ def run_import(settings: Settings, *arguments: str) -> tuple[dict[str, Any], flo
     """`library catalog import … --json`: what it told, its seconds, and the peak memory of its processes together."""
     started = time.monotonic()
     process = subprocess.Popen(command(*arguments), env=environment(settings), cwd=ROOT, stdout=subprocess.PIPE)
-    peaks: dict[int, int] = {}
+    peak_bytes = 0
     while process.poll() is None:
-        for pid in _family(process.pid):
-            peaks[pid] = max(peaks.get(pid, 0), _peak_of(pid))
-        time.sleep(0.05)
+        peak_bytes = max(peak_bytes, sum(map(_held_by, _family(process.pid))))
+        time.sleep(0.1)
     seconds = time.monotonic() - started
     output, _ = process.communicate()
     assert process.returncode == 0, output
-    return json.loads(output), seconds, sum(peaks.values())
+    return json.loads(output), seconds, peak_bytes
 
 
 def _family(pid: int) -> list[int]:
@@ -60,13 +59,13 @@ def _family(pid: int) -> list[int]:
         return []
 
 
-def _peak_of(pid: int) -> int:
-    """The most memory that the process has held; the kernel's account of a child that has ended counts its parent's."""
+def _held_by(pid: int) -> int:
+    """The memory that the process holds, with its part of what it shares with others (PSS)."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        told = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    found = re.search(r"^Pss:\s+(\d+) kB", told, re.MULTILINE)
     return int(found.group(1)) * 1024 if found else 0
 
 

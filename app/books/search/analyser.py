@@ -25,7 +25,7 @@ def runs(value: str) -> list[list[str]]:
     return [list(word) if _IDEOGRAPH.match(word) else [word] for word in found]
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=1 << 12)
 def words(value: str) -> tuple[str, ...]:
     """The folded words of a text, in order; digits are words too."""
     if value.isascii():  # most texts, and a fifth of the time
@@ -44,7 +44,7 @@ def elided(value: str) -> list[str]:
     return [word for found in _ELISION.findall(value) for word in words(found)]
 
 
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def stem(word: str) -> str:
     """The word without its ending, English or Russian by its letters; other words as they are."""
     if _RUSSIAN.fullmatch(word):

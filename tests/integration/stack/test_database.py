@@ -1,5 +1,6 @@
 """The shipped PostgreSQL files: who may do what, what a commit is worth, and a replica that follows."""
 
+import json
 import subprocess
 import time
 
@@ -61,6 +62,16 @@ def test_nothing_shipped_turns_durability_off() -> None:
 def test_the_limits_hold_behind_pgbouncer(stack: Stack) -> None:
     said = ask(stack, "app", "SHOW statement_timeout", service="pgbouncer", port=6432)
     assert said == (0, "2s")
+
+
+def test_records_are_taken_in_behind_pgbouncer(stack: Stack) -> None:
+    """Both processes of an import in the image, where nothing is writable but /tmp; COPY by the role of the service."""
+    api = stack.running["api-1"]
+    words = "printf 'id,title\\n1,Emma\\n2,Persuasion\\n' > /tmp/two.csv && library catalog import --json /tmp/two.csv"
+    for verdict in ("imported", "unchanged"):
+        done = api.run("sh", "-c", words)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)[verdict] == 2
 
 
 def test_the_replica_follows_the_primary(stack: Stack) -> None:
