@@ -134,7 +134,10 @@ class _Reader:
         members, held = dict(raw[0]), raw[1]
         number, origin = (str(members.pop(name, "") or "").strip() for name in ("id", "source"))
         try:
+            f"{number}{origin}".encode()
             book = BookCreate.model_validate(members)
+        except UnicodeEncodeError:
+            return Unread(position, "its id or source holds half a character (a lone surrogate)")
         except ValidationError as error:
             return Unread(position, reason_of(error), number[:255] or None)
         copies, problems = holdings.checked(held)

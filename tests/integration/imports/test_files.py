@@ -143,6 +143,16 @@ async def test_a_gzip_bomb_is_stopped(database: Database, tmp_path: Path) -> Non
     assert [verdict.verdict for verdict in verdicts] == [Verdict.IMPORTED]
 
 
+async def test_half_a_character_in_a_key_costs_that_record_alone(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    lines = ('{"id": "\\ud800", "title": "A"}', '{"id": "2", "source": "\\udfff", "title": "B"}', '{"title": "C"}')
+    path.write_text("\n".join(lines))
+    outcome, verdicts = await take_in(database, path)
+    assert outcome.problem is None
+    assert [verdict.verdict for verdict in verdicts] == [Verdict.REJECTED, Verdict.REJECTED, Verdict.IMPORTED]
+    assert "half a character" in (verdicts[0].reason or "")
+
+
 async def test_a_reading_process_that_is_killed_is_told_and_importing_again_goes_on(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
