@@ -32,7 +32,7 @@ async def insert_rows(session: AsyncSession, *tables: Rows) -> None:
     Raises:
         DBAPIError: the database refuses one of them; none of that table is there then.
     """
-    if _is_sqlite(session):
+    if is_sqlite(session):
         for rows in tables:
             if named := [dict(zip(rows.columns, row, strict=True)) for row in rows.values]:
                 await session.execute(insert(_known(rows.table)), named)
@@ -46,13 +46,13 @@ async def insert_rows(session: AsyncSession, *tables: Rows) -> None:
 
 async def next_ids(session: AsyncSession, table: FromClause, count: int) -> list[int]:
     """Ids for new rows of a table that never gives one twice (AUTOINCREMENT on SQLite), in order."""
-    if _is_sqlite(session):  # it has one writer, who holds the database already
+    if is_sqlite(session):  # it has one writer, who holds the database already
         last = await session.scalar(_LAST_ID, {"name": _known(table).name}) or 0
         return list(range(last + 1, last + 1 + count))
     return list(await session.scalars(_NEXT_IDS, {"name": _known(table).name, "count": count}))
 
 
-def _is_sqlite(session: AsyncSession) -> bool:
+def is_sqlite(session: AsyncSession) -> bool:
     return session.get_bind().dialect.name == "sqlite"
 
 

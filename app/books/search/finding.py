@@ -16,6 +16,7 @@ from app.books.search import index
 from app.books.search.analyser import key
 from app.books.search.asking import Query
 from app.books.search.ranking import ALL_EXACT, score
+from app.core.bulk import is_sqlite
 from app.core.functions import among, listed
 
 MAX_RESULTS: Final = 1_000
@@ -58,7 +59,7 @@ async def candidates(
     statement = (
         select(book_id).join(Book, Book.id == book_id).where(index.holds(session, query, exactly=exactly), *where)
     )
-    if index.is_sqlite(session):
+    if is_sqlite(session):
         return list(await session.scalars(statement.order_by(book_id.desc()).limit(limit)))
     return await _unordered(session, statement, query, where, exactly=exactly, limit=limit)
 
@@ -123,13 +124,13 @@ async def plan_each(session: AsyncSession) -> None:
     were then: such a plan took 3 s for a search with four filters, where 8 ms are right, and read all kept records for
     each batch of an import.
     """
-    if not index.is_sqlite(session):
+    if not is_sqlite(session):
         await session.execute(text("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"))
 
 
 async def plan_once(session: AsyncSession) -> None:
     """Undo `plan_each`, before rows are written: it also plans anew each check of a foreign key, row by row."""
-    if not index.is_sqlite(session):
+    if not is_sqlite(session):
         await session.execute(text("SELECT set_config('plan_cache_mode', 'auto', true)"))
 
 

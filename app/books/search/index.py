@@ -23,14 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.search.asking import Clause, Query
 from app.books.search.terms import BREAK, Terms
-from app.core.bulk import Rows
+from app.core.bulk import Rows, is_sqlite
 
 # Source: PostgreSQL manual, "Text Search Types, limits". Of more than 255 places of one lexeme it keeps the first.
 MAX_POSITION: Final = 16_383
-
-
-def is_sqlite(session: AsyncSession) -> bool:
-    return session.get_bind().dialect.name == "sqlite"
 
 
 async def forget(session: AsyncSession, book_ids: Collection[int]) -> None:

@@ -9,9 +9,9 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.books.models import SearchWord
-from app.books.search import index
 from app.books.search.asking import Query
 from app.books.search.finding import LAST, Conditions, candidates
+from app.core.bulk import is_sqlite
 from app.core.db import on_commit
 
 MIN_CHARACTERS: Final = 4
@@ -34,7 +34,7 @@ async def learn(session: AsyncSession, words: Iterable[str]) -> None:
     worthy = {word for word in words if MIN_CHARACTERS <= len(word) <= MAX_CHARACTERS and word.isalpha()}
     unknown = sorted(worthy - known)
     if unknown:
-        learnt = _LEARN_ON_SQLITE if index.is_sqlite(session) else _LEARN
+        learnt = _LEARN_ON_SQLITE if is_sqlite(session) else _LEARN
         await session.execute(learnt, {"words": json.dumps(unknown)})
     on_commit(session, lambda: _remember(known, unknown))
 
